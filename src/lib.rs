@@ -1,0 +1,20 @@
+//! The TiProxy operator: two controllers that turn a `TiProxyGroup` into running TiProxies.
+//!
+//! The **group controller** ([`group`]) turns a `TiProxyGroup` into `TiProxy` objects and two Services. The
+//! **instance controller** ([`instance`]) turns one `TiProxy` into one `ConfigMap` and one Pod. Both read their
+//! caches, decide by pure functions, and write through one executor: `observe`, `validate`, `plan`, `execute`,
+//! `status`, in this order and in files of these names.
+//!
+//! [`api`] holds the custom resources, [`proxy_config`] renders `config.toml`, [`runtime`] is what kube lacks and
+//! knows no TiProxy.
+
+pub mod api;
+pub mod cli;
+pub mod group;
+pub mod instance;
+pub mod metrics;
+pub mod proxy_config;
+pub mod run;
+pub mod runtime;
+pub mod server;
+pub mod telemetry;

@@ -1,0 +1,3 @@
+//! The `tiproxy-operator` binary.
+
+fn main() {}
