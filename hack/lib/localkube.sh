@@ -1,0 +1,77 @@
+# shellcheck shell=bash
+# Builds the binaries of the local control plane once; sourced by scripts with `set -e`.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+
+# require_tool NAME HOW: stops with HOW, the command that installs it, if NAME is missing.
+require_tool() {
+  if ! command -v "$1" >/dev/null; then
+    echo "error: $1 is missing; install it: $2" >&2
+    return 1
+  fi
+}
+
+localkube_source="$root/hack/localkube"
+localkube_kubernetes_version=1.34.4
+
+# The directory of the binaries, named by all that goes into them, so that a change is a new build.
+localkube_bin() {
+  local key
+  key=$(cd "$localkube_source" && { uname -m && cat -- *.go go.mod go.sum kwok/go.mod kwok/go.sum ../lib/localkube.sh; } | sha256sum)
+  echo "$root/target/localkube/bin/${key:0:16}"
+}
+
+# build_localkube: builds what is missing and prints the directory of the binaries.
+build_localkube() {
+  local bin
+  bin=$(localkube_bin)
+  mkdir -p "${bin%/*}"
+  (
+    flock 8 # Two clusters may come up at the same time; the second waits for the build of the first.
+    [[ -d $bin ]] || build_localkube_into "$bin"
+  ) 8>"${bin%/*}/lock" >&2
+  echo "$bin"
+}
+
+build_localkube_into() {
+  local bin=$1 unfinished=$1.unfinished component
+  require_tool go "apt-get install -y golang-go (Debian 13 or newer), or see https://go.dev/doc/install"
+  rm -rf "$unfinished"
+  mkdir -p "$unfinished"
+  go_build etcd+kubernetes "$localkube_source" "$unfinished/localkube" .
+  go_build kwok "$localkube_source/kwok" "$unfinished/kwok" sigs.k8s.io/kwok/cmd/kwok
+  for component in etcd kube-apiserver kube-controller-manager kube-scheduler kubectl; do
+    ln -s localkube "$unfinished/$component"
+  done
+  mv "$unfinished" "$bin" # Only at the end, so that an interrupted build is not taken for a finished one.
+}
+
+# go_build TITLE MODULE OUTPUT PACKAGE
+go_build() {
+  local title=$1 module=$2 output=$3 package=$4 variables='' variable build started=$SECONDS
+  # Without its version a component calls itself v0.0.0 and the checks of compatibility misbehave.
+  for variable in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+    variables+=" -X $variable.gitVersion=v$localkube_kubernetes_version"
+    variables+=" -X $variable.gitMajor=1 -X $variable.gitMinor=34"
+  done
+  echo "building $title (minutes the first time, seconds from Go's cache)"
+  (
+    cd "$module" || exit
+    # Without cgo no C compiler is needed; without workspace and VCS the build depends on the module alone.
+    export CGO_ENABLED=0 GOWORK=off
+    exec nice -n 5 go build -trimpath -buildvcs=false -ldflags "-s -w$variables" -o "$output" "$package"
+  ) 8>&- &
+  build=$!
+  # shellcheck disable=SC2064 # The process of now is meant.
+  trap "kill $build 2>/dev/null || true" EXIT
+  while kill -0 "$build" 2>/dev/null; do
+    sleep 1
+    ((SECONDS % 15)) || echo "building $title: $((SECONDS - started)) s"
+  done
+  trap - EXIT
+  wait "$build" || {
+    echo "error: the build of $title failed" >&2
+    return 1
+  }
+  echo "built $title in $((SECONDS - started)) s"
+}
