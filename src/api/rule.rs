@@ -62,7 +62,7 @@ const CLUSTER_NAME: &str =
     r"self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')";
 const PD_ADDRESS: &str = r"self.matches('^(\\[[0-9a-fA-F:.]+\\]|[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?):[0-9]{1,5}$') && int(self.substring(self.lastIndexOf(':') + 1)) >= 1 && int(self.substring(self.lastIndexOf(':') + 1)) <= 65535";
 const PORTS_DIFFER: &str = "(has(self.port) ? (has(self.port.sql) ? self.port.sql : 6000) : (has(self.ports) && has(self.ports.client) ? self.ports.client.port : 6000)) != (has(self.port) ? (has(self.port.api) ? self.port.api : 3080) : (has(self.ports) && has(self.ports.api) ? self.ports.api.port : 3080))";
-const PORTS_DIFFER_TEXT: &str = "'the SQL port and the API port must differ, both are ' + string((has(self.port) ? (has(self.port.sql) ? self.port.sql : 6000) : (has(self.ports) && has(self.ports.client) ? self.ports.client.port : 6000))) + ' (defaults: SQL 6000, API 3080)'";
+const PORTS_DIFFER_TEXT: &str = "'the SQL port and the API port must differ, both are %d (defaults: SQL 6000, API 3080)'.format([has(self.port) ? (has(self.port.sql) ? self.port.sql : 6000) : (has(self.ports) && has(self.ports.client) ? self.ports.client.port : 6000)])";
 
 /// All rules.
 pub const RULES: &[Rule] = &[
@@ -143,7 +143,7 @@ pub const RULES: &[Rule] = &[
         path: "spec",
         rule: "(has(self.progressDeadlineSeconds) ? self.progressDeadlineSeconds : 600) > (has(self.minReadySeconds) ? self.minReadySeconds : 10)",
         message: Expression(
-            "'progressDeadlineSeconds (' + string(has(self.progressDeadlineSeconds) ? self.progressDeadlineSeconds : 600) + ') must be more than minReadySeconds (' + string(has(self.minReadySeconds) ? self.minReadySeconds : 10) + ')'",
+            "'progressDeadlineSeconds (%d) must be more than minReadySeconds (%d)'.format([has(self.progressDeadlineSeconds) ? self.progressDeadlineSeconds : 600, has(self.minReadySeconds) ? self.minReadySeconds : 10])",
             "progressDeadlineSeconds must be more than minReadySeconds",
         ),
     },
@@ -347,7 +347,7 @@ pub const RULES: &[Rule] = &[
         name: "volume-sub-path",
         base: Template,
         path: "volumes[].mounts[].subPath",
-        rule: "!self.startsWith('/') && !self.split('/').exists(part, part == '..')",
+        rule: "!self.startsWith('/') && self != '..' && !self.startsWith('../') && !self.endsWith('/..') && !self.contains('/../')",
         message: Expression(
             "'subPath: \"' + self + '\" must be a relative path without \"..\"'",
             "subPath must be a relative path without \"..\"",
