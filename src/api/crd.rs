@@ -5,6 +5,8 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::rule::{Base, Message, RULES};
@@ -123,12 +125,19 @@ struct Definition {
 }
 
 impl Definition {
-    fn of<K: CustomResourceExt>(kind: &'static str) -> Result<Self, CrdError> {
+    fn of<K: CustomResourceExt + JsonSchema>(kind: &'static str) -> Result<Self, CrdError> {
         let crd = serde_json::to_value(K::crd()).map_err(|source| CrdError::Json {
             kind: kind.into(),
             source,
         })?;
-        Ok(Self { kind, crd })
+        let mut definition = Self { kind, crd };
+        let types = SchemaSettings::openapi3()
+            .with(|settings| settings.inline_subschemas = true)
+            .into_generator()
+            .into_root_schema_for::<K>()
+            .to_value();
+        describe_fields(&types, definition.at("")?);
+        Ok(definition)
     }
 
     fn finish(mut self) -> Result<CustomResourceDefinition, CrdError> {
@@ -259,6 +268,25 @@ fn remove_nullable(schema: &mut Value) {
     }
 }
 
+/// Gives each field the description that stands at the field; kube puts that of an optional field's enum in its place.
+fn describe_fields(types: &Value, schema: &mut Map<String, Value>) {
+    let types = types.pointer("/anyOf/0").unwrap_or(types);
+    if let (Some(from), Some(Value::Object(to))) = (types.get("properties"), schema.get_mut("properties")) {
+        for (name, field) in to {
+            let (Some(from), Some(field)) = (from.get(name), field.as_object_mut()) else {
+                continue;
+            };
+            if let Some(description) = from.get("description") {
+                field.insert("description".to_owned(), description.clone());
+            }
+            describe_fields(from, field);
+        }
+    }
+    if let (Some(from), Some(Value::Object(to))) = (types.get("items"), schema.get_mut("items")) {
+        describe_fields(from, to);
+    }
+}
+
 /// Makes each paragraph of a description one line, which `kubectl explain` wraps to the terminal's width.
 fn join_lines(schema: &mut Value) {
     match schema {
@@ -304,6 +332,33 @@ mod tests {
                 "{:?} without description: {bare:?}",
                 definition.metadata.name
             );
+        }
+    }
+
+    #[test]
+    fn every_optional_value_of_a_group_tells_its_default() {
+        let value = serde_json::to_value(group().unwrap()).unwrap();
+        let schema = value
+            .pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec")
+            .unwrap();
+        let mut silent = Vec::new();
+        defaults("spec", schema, &mut silent);
+        assert!(silent.is_empty(), "without default: {silent:?}");
+    }
+
+    fn defaults(path: &str, schema: &Value, silent: &mut Vec<String>) {
+        let required = schema["required"].as_array();
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{name}");
+            let is_required = required.is_some_and(|names| names.contains(&json!(name)));
+            let is_value = !matches!(property["type"].as_str(), Some("object" | "array"));
+            let description = property["description"].as_str().unwrap_or_default();
+            let tells = description.contains("Default: ") || description.contains("without effect");
+            if is_value && !is_required && !tells {
+                silent.push(path.clone());
+            }
+            defaults(&path, property, silent);
+            defaults(&format!("{path}[]"), &property["items"], silent);
         }
     }
 

@@ -4,4 +4,5 @@ mod change;
 mod group_cases;
 mod manifest;
 mod rule;
+mod schema;
 mod template_cases;
