@@ -24,6 +24,7 @@ localkube_bin() {
 # build_localkube: builds what is missing and prints the directory of the binaries.
 build_localkube() {
   local bin
+  require_tool flock "apt-get install -y util-linux"
   bin=$(localkube_bin)
   mkdir -p "${bin%/*}"
   (
