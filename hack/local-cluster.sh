@@ -214,7 +214,8 @@ start_control_plane() {
 
 command_up() {
   require_tool setsid "apt-get install -y util-linux"
-  bin=$(build_localkube)
+  build_localkube
+  bin=$localkube_bin
   if [[ -d $dir && ! -e $dir/.local-cluster && -n $(ls -A "$dir") ]]; then
     fail "$dir is not empty and not the directory of a local cluster"
   fi
