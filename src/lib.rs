@@ -14,6 +14,7 @@ pub mod group;
 pub mod instance;
 pub mod metrics;
 pub mod proxy_config;
+pub mod revision;
 pub mod run;
 pub mod runtime;
 pub mod server;
