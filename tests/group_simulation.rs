@@ -15,6 +15,7 @@
 #![allow(
     clippy::expect_used,
     clippy::panic,
+    clippy::struct_excessive_bools,
     reason = "helpers of tests, outside of a test function"
 )]
 
@@ -594,6 +595,8 @@ impl<'a> Oracle<'a> {
         self.check_permissions(plan);
         self.check_availability(plan);
         self.check_size(plan);
+        self.check_promptness(plan);
+        self.check_recheck(plan);
     }
 
     /// (f): the same objects in another order.
@@ -674,11 +677,10 @@ impl<'a> Oracle<'a> {
         let Observed {
             paused,
             may_create,
-            may_roll,
             limits,
             ..
         } = self.observed;
-        let rolls = *may_create && *may_roll && !paused;
+        let rolls = self.rolls();
         for action in &plan.actions {
             let allowed = match action {
                 Action::Create { .. } | Action::Leave { why: Why::Lost, .. } => *may_create,
@@ -695,15 +697,8 @@ impl<'a> Oracle<'a> {
 
     /// (b), after any prefix of the actions, since what is taken only grows.
     fn check_availability(&self, plan: &Plan) {
-        let Observed {
-            replicas,
-            limits,
-            paused,
-            may_create,
-            may_roll,
-            ..
-        } = self.observed;
-        let rolls = *may_create && *may_roll && !paused;
+        let Observed { replicas, limits, .. } = self.observed;
+        let rolls = self.rolls();
         let floor = replicas.saturating_sub(limits.max_unavailable()) as usize;
         let (mut available, mut hopeful) = (self.available.clone(), self.hopeful.clone());
         for action in &plan.actions {
@@ -760,6 +755,70 @@ impl<'a> Oracle<'a> {
             "too few leave: {plan:#?} {:#?}",
             self.observed
         );
+    }
+
+    /// What is missing is created at once; only a roll goes above the wish, and only roll leavers hold anything back.
+    fn check_promptness(&self, plan: &Plan) {
+        let Observed {
+            replicas,
+            limits,
+            may_create,
+            ..
+        } = self.observed;
+        let present = |instance: &&Instance| instance.health != Health::Lost;
+        let (mut members, mut fresh, mut leavers) = (0_u32, 0_u32, 0_u32);
+        for instance in self.observed.instances.iter().filter(present) {
+            let outdated = instance.change == Change::Roll;
+            let active = instance.phase == Phase::Active;
+            members += u32::from(active);
+            fresh += u32::from(active && !outdated);
+            leavers += u32::from(!active && outdated);
+        }
+        let room = (replicas + limits.max_surge()).saturating_sub(members + leavers);
+        let rolls = self.rolls() && fresh < members;
+        let missing = replicas.saturating_sub(if rolls { fresh } else { members });
+        let expected = if *may_create {
+            missing.min(room) as usize
+        } else {
+            0
+        };
+        let created = plan
+            .actions
+            .iter()
+            .filter(|action| matches!(action, Action::Create { .. }))
+            .count();
+        assert_eq!(created, expected, "{plan:#?} {:#?}", self.observed);
+    }
+
+    /// The next moment at which an instance that stays becomes available.
+    fn check_recheck(&self, plan: &Plan) {
+        let leaving = plan.actions.iter().filter_map(|action| match action {
+            Action::Create { .. } | Action::UpdateInPlace { .. } => None,
+            Action::Recreate { target } | Action::Leave { target, .. } => Some(&target.name),
+        });
+        let leaving: BTreeSet<&String> = leaving.collect();
+        let active = self
+            .observed
+            .instances
+            .iter()
+            .filter(|instance| instance.phase == Phase::Active);
+        let moments = active
+            .filter(|instance| !leaving.contains(&instance.name))
+            .filter_map(|instance| {
+                let Health::Ready { since } = instance.health else {
+                    return None;
+                };
+                let elapsed = u64::try_from(self.now - since.as_second()).unwrap_or(0);
+                self.observed
+                    .min_ready
+                    .checked_sub(Duration::from_secs(elapsed))
+                    .filter(|left| !left.is_zero())
+            });
+        assert_eq!(plan.recheck, moments.min(), "{plan:#?} {:#?}", self.observed);
+    }
+
+    fn rolls(&self) -> bool {
+        self.observed.may_create && self.observed.may_roll && !self.observed.paused
     }
 }
 
