@@ -28,3 +28,6 @@ mod view;
 pub mod watch;
 pub mod write;
 pub mod write_error;
+
+#[cfg(test)]
+pub(crate) mod testing;
