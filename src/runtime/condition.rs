@@ -127,3 +127,133 @@ fn follow(old: &[Condition], new: NewCondition, now: Timestamp) -> Condition {
 fn whole_seconds(time: Timestamp) -> Time {
     Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EARLY: &str = "2026-11-23T10:00:00Z";
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn new(type_: &str, status: Status, reason: &str) -> NewCondition {
+        NewCondition {
+            type_: type_.to_owned(),
+            status,
+            reason: reason.to_owned(),
+            message: format!("{type_} is {reason}"),
+            observed_generation: Some(3),
+        }
+    }
+
+    fn old() -> Vec<Condition> {
+        merge(
+            &[],
+            [
+                new("Ready", Status::False, "NotReady"),
+                new("Available", Status::True, "Enough"),
+            ],
+            at(EARLY),
+        )
+    }
+
+    fn brief(conditions: &[Condition]) -> Vec<String> {
+        let brief = |condition: &Condition| {
+            let Condition {
+                type_,
+                status,
+                reason,
+                last_transition_time,
+                ..
+            } = condition;
+            format!("{type_}={status} {reason} {}", last_transition_time.0)
+        };
+        conditions.iter().map(brief).collect()
+    }
+
+    #[test]
+    fn conditions_are_ordered_by_type_and_times_are_whole_seconds() {
+        let conditions = merge(
+            &[],
+            [new("b", Status::True, "R"), new("a", Status::Unknown, "R")],
+            at("2026-11-23T10:00:00.9Z"),
+        );
+        assert_eq!(
+            brief(&conditions),
+            [
+                "a=Unknown R 2026-11-23T10:00:00Z",
+                "b=True R 2026-11-23T10:00:00Z"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_time_moves_only_with_the_status() {
+        let later = at("2026-11-23T11:00:00Z");
+        for (status, reason, expected) in [
+            (
+                Status::False,
+                "NotReady",
+                "Ready=False NotReady 2026-11-23T10:00:00Z",
+            ),
+            (
+                Status::False,
+                "Crashing",
+                "Ready=False Crashing 2026-11-23T10:00:00Z",
+            ),
+            (
+                Status::True,
+                "AllReady",
+                "Ready=True AllReady 2026-11-23T11:00:00Z",
+            ),
+            (Status::Unknown, "Lost", "Ready=Unknown Lost 2026-11-23T11:00:00Z"),
+        ] {
+            let merged = merge(&old(), [new("Ready", status, reason)], later);
+            assert_eq!(
+                brief(&merged),
+                ["Available=True Enough 2026-11-23T10:00:00Z", expected]
+            );
+        }
+    }
+
+    #[test]
+    fn unchanged_conditions_give_the_identical_list() {
+        let later = at("2026-11-23T11:00:00.5Z");
+        let same = [
+            new("Ready", Status::False, "NotReady"),
+            new("Available", Status::True, "Enough"),
+        ];
+        assert_eq!(merge(&old(), same.clone(), later), old());
+        assert_eq!(replace(&old(), same, later), old());
+        assert_eq!(merge(&old(), [], later), old());
+    }
+
+    #[test]
+    fn replace_drops_what_is_not_named_and_merge_keeps_it() {
+        let only = [new("Available", Status::True, "Plenty")];
+        let later = at("2026-11-23T11:00:00Z");
+        assert_eq!(
+            brief(&replace(&old(), only.clone(), later)),
+            ["Available=True Plenty 2026-11-23T10:00:00Z"]
+        );
+        assert_eq!(merge(&old(), only, later).len(), 2);
+    }
+
+    #[test]
+    fn a_condition_counts_for_its_own_generation_only() {
+        let conditions = old();
+        assert!(
+            is_true(&conditions, "Available")
+                && !is_true(&conditions, "Ready")
+                && !is_true(&conditions, "Else")
+        );
+        assert!(is_true_for(&conditions, "Available", Some(3)));
+        for generation in [Some(2), Some(4), None] {
+            assert!(!is_true_for(&conditions, "Available", generation));
+        }
+        assert!(!is_true_for(&conditions, "Ready", Some(3)));
+        assert_eq!(find(&conditions, "Ready").unwrap().message, "Ready is NotReady");
+    }
+}

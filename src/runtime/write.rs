@@ -393,3 +393,6 @@ impl std::fmt::Debug for Writer {
         formatter.debug_struct("Writer").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -155,3 +155,197 @@ fn with_sources(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn failures_are_sorted_by_who_can_help() {
+        let quota = r#"pods "a" is forbidden: exceeded quota: small, requested: pods=1, used: pods=1, limited: pods=1"#;
+        let right = r#"pods is forbidden: User "system:serviceaccount:ns:operator" cannot create resource "pods" in API group "" in the namespace "ns""#;
+        let owner = r#"pods "a" is forbidden: cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on: , <nil>"#;
+        let security = r#"pods "a" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false"#;
+        let webhook = r#"admission webhook "policy.example.com" denied the request: no"#;
+        let policy =
+            r#"pods "a" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"#;
+        let strict = r#"strict decoding error: unknown field "spec.colour""#;
+        for (code, reason, message, expected, category) in [
+            (
+                409,
+                "Conflict",
+                "the object has been modified",
+                WriteFailure::Conflict,
+                ErrorCategory::Conflict,
+            ),
+            (
+                409,
+                "AlreadyExists",
+                r#"pods "a" already exists"#,
+                WriteFailure::AlreadyExists,
+                ErrorCategory::Conflict,
+            ),
+            (
+                404,
+                "NotFound",
+                r#"pods "a" not found"#,
+                WriteFailure::NotFound,
+                ErrorCategory::Conflict,
+            ),
+            (
+                404,
+                "",
+                "404 page not found",
+                WriteFailure::NotFound,
+                ErrorCategory::Conflict,
+            ),
+            (
+                403,
+                "Forbidden",
+                quota,
+                WriteFailure::QuotaExceeded,
+                ErrorCategory::Transient,
+            ),
+            (
+                403,
+                "Forbidden",
+                right,
+                WriteFailure::Forbidden,
+                ErrorCategory::Transient,
+            ),
+            (
+                403,
+                "Forbidden",
+                owner,
+                WriteFailure::Forbidden,
+                ErrorCategory::Transient,
+            ),
+            (
+                403,
+                "",
+                "Forbidden",
+                WriteFailure::Forbidden,
+                ErrorCategory::Transient,
+            ),
+            (
+                401,
+                "Unauthorized",
+                "Unauthorized",
+                WriteFailure::Forbidden,
+                ErrorCategory::Transient,
+            ),
+            (
+                403,
+                "Forbidden",
+                security,
+                WriteFailure::AdmissionDenied,
+                ErrorCategory::Transient,
+            ),
+            (
+                400,
+                "",
+                webhook,
+                WriteFailure::AdmissionDenied,
+                ErrorCategory::Transient,
+            ),
+            (
+                422,
+                "Invalid",
+                policy,
+                WriteFailure::AdmissionDenied,
+                ErrorCategory::Transient,
+            ),
+            (
+                400,
+                "BadRequest",
+                strict,
+                WriteFailure::Invalid,
+                ErrorCategory::Invalid,
+            ),
+            (
+                422,
+                "Invalid",
+                "spec.replicas: must not be negative",
+                WriteFailure::Invalid,
+                ErrorCategory::Invalid,
+            ),
+            (
+                413,
+                "RequestEntityTooLarge",
+                "limit is 3145728",
+                WriteFailure::Invalid,
+                ErrorCategory::Invalid,
+            ),
+            (
+                429,
+                "TooManyRequests",
+                "try again later",
+                WriteFailure::Transient,
+                ErrorCategory::Transient,
+            ),
+            (
+                500,
+                "InternalError",
+                "failed calling webhook",
+                WriteFailure::Transient,
+                ErrorCategory::Transient,
+            ),
+            (
+                503,
+                "ServiceUnavailable",
+                "not ready",
+                WriteFailure::Transient,
+                ErrorCategory::Transient,
+            ),
+            (
+                504,
+                "Timeout",
+                "timed out",
+                WriteFailure::Transient,
+                ErrorCategory::Transient,
+            ),
+        ] {
+            let status = Status::failure(message, reason).with_code(code);
+            let (failure, said) = WriteFailure::of(&kube::Error::Api(status.boxed()));
+            assert_eq!((failure, said.as_str()), (expected, message), "{code} {message}");
+            let (kind, namespace, name) = ("Pod".to_owned(), "ns".to_owned(), "a".to_owned());
+            let error = WriteError {
+                reason: failure,
+                verb: "create",
+                kind,
+                namespace,
+                name,
+                message: said,
+            };
+            assert_eq!(error.category(), category, "{code} {message}");
+            assert_eq!(error.to_string(), format!("cannot create Pod ns/a: {message}"));
+        }
+    }
+
+    #[test]
+    fn causes_decide_where_the_message_does_not() {
+        for (code, cause, expected) in [
+            (
+                403,
+                json!({ "reason": "NamespaceTerminating" }),
+                WriteFailure::NamespaceTerminating,
+            ),
+            (
+                422,
+                json!({ "reason": "FieldValueInvalid", "field": "metadata.uid" }),
+                WriteFailure::Conflict,
+            ),
+            (
+                422,
+                json!({ "reason": "FieldValueInvalid", "field": "spec.port" }),
+                WriteFailure::Invalid,
+            ),
+        ] {
+            let status = json!({ "code": code, "message": "m", "details": { "causes": [cause] } });
+            let status: Status = serde_json::from_value(status).unwrap();
+            assert_eq!(WriteFailure::of_status(&status), expected, "{status:?}");
+        }
+    }
+}
