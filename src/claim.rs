@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 use serde_json::json;
 
 use crate::ownership::Slot;
@@ -31,9 +31,15 @@ pub async fn create<K: Writable>(
         Slot::Foreign(found) => Err(ExecuteError::name_conflict(&*found)),
         Slot::Ours(found) | Slot::Adoptable(found) => {
             cache.record_written(Arc::unwrap_or_clone(found));
-            Err(ExecuteError::Behind { kind: K::kind(&()).into_owned(), name })
+            Err(ExecuteError::Behind {
+                kind: K::kind(&()).into_owned(),
+                name,
+            })
         }
-        Slot::Absent => Err(ExecuteError::Behind { kind: K::kind(&()).into_owned(), name }),
+        Slot::Absent => Err(ExecuteError::Behind {
+            kind: K::kind(&()).into_owned(),
+            name,
+        }),
     }
 }
 
@@ -44,8 +50,12 @@ pub async fn adopt<K: Writable>(
     target: &Target,
     owner: &OwnerReference,
 ) -> Result<(), ExecuteError> {
-    let others = cache.get(&target.namespace, &target.name).map(|object| object.owner_references().to_vec());
+    let others = cache
+        .get(&target.namespace, &target.name)
+        .map(|object| object.owner_references().to_vec());
     let owners: Vec<OwnerReference> = others.into_iter().flatten().chain([owner.clone()]).collect();
-    writer.patch_metadata(cache, target, json!({"metadata": {"ownerReferences": owners}})).await?;
+    writer
+        .patch_metadata(cache, target, json!({"metadata": {"ownerReferences": owners}}))
+        .await?;
     Ok(())
 }

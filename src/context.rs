@@ -12,7 +12,10 @@ use crate::runtime::write::Writer;
 
 /// What both controllers work with; every field is a shared handle.
 #[derive(Clone)]
-#[expect(missing_debug_implementations, reason = "handles of caches and clients say nothing")]
+#[expect(
+    missing_debug_implementations,
+    reason = "handles of caches and clients say nothing"
+)]
 pub struct Context {
     /// All groups.
     pub groups: Cache<TiProxyGroup>,

@@ -43,7 +43,9 @@ impl<K: Resource> Slot<K> {
             None => {
                 let labels = object.labels();
                 let has = |key: &str, value: &str| labels.get(key).is_some_and(|found| found == value);
-                if has(LABEL_MANAGED_BY, MANAGED_BY) && has(mark.0, mark.1) && object.meta().deletion_timestamp.is_none()
+                if has(LABEL_MANAGED_BY, MANAGED_BY)
+                    && has(mark.0, mark.1)
+                    && object.meta().deletion_timestamp.is_none()
                 {
                     Self::Adoptable(object)
                 } else {
@@ -66,7 +68,12 @@ impl<K: Resource> Slot<K> {
 /// The owner that controls an object.
 #[must_use]
 pub fn controller<K: Resource>(object: &K) -> Option<&OwnerReference> {
-    object.meta().owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+    object
+        .meta()
+        .owner_references
+        .iter()
+        .flatten()
+        .find(|owner| owner.controller == Some(true))
 }
 
 /// Who has an object that stands under one of our names, in words.

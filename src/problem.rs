@@ -4,6 +4,7 @@ use kube::Resource;
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::ownership;
+use crate::proxy_config::Diagnosis;
 use crate::runtime::condition::{NewCondition, Status};
 use crate::runtime::runner::{ErrorCategory, ReconcileError};
 use crate::runtime::write_error::{WriteError, WriteFailure};
@@ -34,25 +35,39 @@ impl Progress {
     /// Everything asked for is there.
     #[must_use]
     pub fn done(reason: Reason, message: impl Into<String>) -> Self {
-        Self { state: State::Done, reason, message: message.into() }
+        Self {
+            state: State::Done,
+            reason,
+            message: message.into(),
+        }
     }
 
     /// The work goes on by itself.
     #[must_use]
     pub fn working(reason: Reason, message: impl Into<String>) -> Self {
-        Self { state: State::Working, reason, message: message.into() }
+        Self {
+            state: State::Working,
+            reason,
+            message: message.into(),
+        }
     }
 
     /// Somebody has to change something.
     #[must_use]
     pub fn stalled(reason: Reason, message: impl Into<String>) -> Self {
-        Self { state: State::Stalled, reason, message: message.into() }
+        Self {
+            state: State::Stalled,
+            reason,
+            message: message.into(),
+        }
     }
 
     /// The conditions `Ready`, `Reconciling` and `Stalled`.
     #[must_use]
     pub fn conditions(&self, generation: Option<i64>) -> [NewCondition; 3] {
-        let of = |condition_type, holds| new_condition(condition_type, holds, self.reason, &self.message, generation);
+        let of = |condition_type, holds| {
+            new_condition(condition_type, holds, self.reason, &self.message, generation)
+        };
         [
             of(ConditionType::Ready, self.state == State::Done),
             of(ConditionType::Reconciling, self.state == State::Working),
@@ -86,6 +101,16 @@ fn shortened(message: &str) -> String {
         return message.to_owned();
     }
     message.chars().take(LONGEST).chain("...".chars()).collect()
+}
+
+/// What is wrong with a configuration, as one text.
+#[must_use]
+pub fn sentences(diagnoses: &[Diagnosis]) -> String {
+    diagnoses
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// Why a plan was not carried out to its end.
@@ -140,23 +165,27 @@ fn of_write(error: &WriteError) -> Option<Progress> {
     let told = |reason, what_to_do: &str| Some(Progress::stalled(reason, format!("{error}; {what_to_do}")));
     match error.reason {
         WriteFailure::Conflict | WriteFailure::NotFound | WriteFailure::AlreadyExists => None,
-        WriteFailure::Forbidden => {
-            told(Reason::Forbidden, "give the operator's service account this right (see config/rbac)")
-        }
+        WriteFailure::Forbidden => told(
+            Reason::Forbidden,
+            "give the operator's service account this right (see config/rbac)",
+        ),
         WriteFailure::QuotaExceeded => told(Reason::QuotaExceeded, "raise the ResourceQuota or ask for less"),
-        WriteFailure::AdmissionDenied => {
-            told(Reason::AdmissionDenied, "change the spec or the policy of the namespace")
-        }
+        WriteFailure::AdmissionDenied => told(
+            Reason::AdmissionDenied,
+            "change the spec or the policy of the namespace",
+        ),
         WriteFailure::Invalid | WriteFailure::Refused => told(
             Reason::InvalidSpec,
             "correct the spec; an unknown field means that the CustomResourceDefinition is not this operator's",
         ),
-        WriteFailure::NamespaceTerminating => {
-            Some(Progress::working(Reason::Progressing, "the namespace is being deleted"))
-        }
-        WriteFailure::Transient => {
-            Some(Progress::working(Reason::WriteFailed, format!("{error}; the operator tries again")))
-        }
+        WriteFailure::NamespaceTerminating => Some(Progress::working(
+            Reason::Progressing,
+            "the namespace is being deleted",
+        )),
+        WriteFailure::Transient => Some(Progress::working(
+            Reason::WriteFailed,
+            format!("{error}; the operator tries again"),
+        )),
     }
 }
 

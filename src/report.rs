@@ -25,7 +25,13 @@ impl Reporter {
 
     /// A TiProxy was created.
     pub fn instance_created(&self, group: &TiProxyGroup, name: &str) {
-        self.tell(group, Severity::Normal, "TiProxyCreated", "Create", format!("created TiProxy {name}"));
+        self.tell(
+            group,
+            Severity::Normal,
+            "TiProxyCreated",
+            "Create",
+            format!("created TiProxy {name}"),
+        );
     }
 
     /// A TiProxy was deleted.
@@ -35,7 +41,13 @@ impl Reporter {
             Why::Roll => "it does not follow the template, and its replacement is there or on its way",
             Why::Lost => "its node is gone",
         };
-        self.tell(group, Severity::Normal, "TiProxyDeleted", "Delete", format!("deleted TiProxy {name}: {why}"));
+        self.tell(
+            group,
+            Severity::Normal,
+            "TiProxyDeleted",
+            "Delete",
+            format!("deleted TiProxy {name}: {why}"),
+        );
     }
 
     /// A Pod was deleted.
@@ -43,14 +55,31 @@ impl Reporter {
         let (severity, why) = match why {
             // The group has told of it already.
             DeleteReason::Deleted => return,
-            DeleteReason::Outdated => (Severity::Normal, "it does not follow the template; it is created anew"),
-            DeleteReason::Failed => (Severity::Warning, "it failed, was evicted or ended; it is created anew"),
+            DeleteReason::Outdated => (
+                Severity::Normal,
+                "it does not follow the template; it is created anew",
+            ),
+            DeleteReason::Failed => (
+                Severity::Warning,
+                "it failed, was evicted or ended; it is created anew",
+            ),
         };
-        self.tell(instance, severity, "PodDeleted", "Delete", format!("deleted Pod {pod}: {why}"));
+        self.tell(
+            instance,
+            severity,
+            "PodDeleted",
+            "Delete",
+            format!("deleted Pod {pod}: {why}"),
+        );
     }
 
     /// An object became Ready, stalled, or stalled for another reason.
-    pub fn transition<K: Resource<DynamicType = ()>>(&self, object: &K, before: &[Condition], after: &[Condition]) {
+    pub fn transition<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        before: &[Condition],
+        after: &[Condition],
+    ) {
         let is = |conditions: &[Condition], condition_type: ConditionType| {
             find(conditions, condition_type.as_str())
                 .filter(|condition| condition.status == "True")
@@ -61,13 +90,25 @@ impl Reporter {
             && stalled != is(before, ConditionType::Stalled)
             && let Some(condition) = find(after, ConditionType::Stalled.as_str())
         {
-            self.tell(object, Severity::Warning, &condition.reason, "Reconcile", condition.message.clone());
+            self.tell(
+                object,
+                Severity::Warning,
+                &condition.reason,
+                "Reconcile",
+                condition.message.clone(),
+            );
         }
         if is(before, ConditionType::Ready).is_none()
             && is(after, ConditionType::Ready).is_some()
             && let Some(condition) = find(after, ConditionType::Ready.as_str())
         {
-            self.tell(object, Severity::Normal, "Ready", "Reconcile", condition.message.clone());
+            self.tell(
+                object,
+                Severity::Normal,
+                "Ready",
+                "Reconcile",
+                condition.message.clone(),
+            );
         }
     }
 
@@ -86,7 +127,7 @@ impl Reporter {
             reason,
             "{note}"
         );
-        self.events.send(Notice {
+        self.events.publish(Notice {
             regarding: object.object_ref(&()),
             severity,
             reason: reason.to_owned(),

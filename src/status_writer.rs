@@ -28,9 +28,13 @@ pub async fn write_status<K: Writable, S: Serialize>(
     status: &S,
     after: Duration,
 ) -> Result<Written, WriteError> {
-    let stored = serde_json::to_value(object).ok().and_then(|mut object| object.get_mut("status").map(Value::take));
+    let stored = serde_json::to_value(object)
+        .ok()
+        .and_then(|mut object| object.get_mut("status").map(Value::take));
     let desired = serde_json::to_value(status).unwrap_or_default();
-    let Some(patch) = merge_patch(&stored.unwrap_or_default(), &desired) else { return Ok(Written::Unchanged) };
+    let Some(patch) = merge_patch(&stored.unwrap_or_default(), &desired) else {
+        return Ok(Written::Unchanged);
+    };
     if !after.is_zero() {
         return Ok(Written::TooEarly(after));
     }
@@ -47,15 +51,19 @@ pub fn merge_patch(from: &Value, to: &Value) -> Option<Map<String, Value>> {
     let nothing = Map::new();
     let from = from.as_object().unwrap_or(&nothing);
     let to = to.as_object().unwrap_or(&nothing);
-    let removed = from.keys().filter(|key| !to.contains_key(*key)).map(|key| (key.clone(), Value::Null));
-    let changed = to.iter().filter(|(key, value)| from.get(*key) != Some(value)).filter_map(|(key, value)| {
-        match from.get(key) {
+    let removed = from
+        .keys()
+        .filter(|key| !to.contains_key(*key))
+        .map(|key| (key.clone(), Value::Null));
+    let changed = to
+        .iter()
+        .filter(|(key, value)| from.get(*key) != Some(value))
+        .filter_map(|(key, value)| match from.get(key) {
             Some(old) if old.is_object() && value.is_object() => {
                 merge_patch(old, value).map(|patch| (key.clone(), Value::Object(patch)))
             }
             _ => Some((key.clone(), value.clone())),
-        }
-    });
+        });
     let patch: Map<String, Value> = removed.chain(changed).collect();
     (!patch.is_empty()).then_some(patch)
 }
@@ -74,6 +82,9 @@ mod tests {
             Some(json!({"b": {"c": 3, "d": null}, "e": [1, 2], "f": null, "g": true}))
         );
         assert_eq!(merge_patch(&from, &from), None);
-        assert_eq!(merge_patch(&Value::Null, &json!({"a": 1})).map(Value::Object), Some(json!({"a": 1})));
+        assert_eq!(
+            merge_patch(&Value::Null, &json!({"a": 1})).map(Value::Object),
+            Some(json!({"a": 1}))
+        );
     }
 }

@@ -84,8 +84,15 @@ impl TemplateMetadata {
     pub fn patch_of(&self, metadata: &ObjectMeta) -> Option<Map<String, Value>> {
         let keys = keys_of(metadata);
         let labels = changes(&self.labels, metadata.labels.as_ref(), &keys.labels);
-        let mut annotations = changes(&self.annotations, metadata.annotations.as_ref(), &keys.annotations);
-        let recorded = metadata.annotations.as_ref().and_then(|annotations| annotations.get(ANNOTATION_TEMPLATE_KEYS));
+        let mut annotations = changes(
+            &self.annotations,
+            metadata.annotations.as_ref(),
+            &keys.annotations,
+        );
+        let recorded = metadata
+            .annotations
+            .as_ref()
+            .and_then(|annotations| annotations.get(ANNOTATION_TEMPLATE_KEYS));
         if recorded != self.keys().as_ref() {
             annotations.insert(ANNOTATION_TEMPLATE_KEYS.to_owned(), json!(self.keys()));
         }
@@ -99,7 +106,9 @@ impl TemplateMetadata {
 
     /// Makes an object carry exactly this of the template.
     pub fn change(&self, metadata: &mut ObjectMeta) {
-        let Some(patch) = self.patch_of(metadata) else { return };
+        let Some(patch) = self.patch_of(metadata) else {
+            return;
+        };
         merge(&mut metadata.labels, patch.get("labels"));
         merge(&mut metadata.annotations, patch.get("annotations"));
     }
@@ -186,7 +195,10 @@ mod tests {
         assert_eq!(TemplateMetadata::of_object(&object), second);
         assert_eq!(
             object.labels,
-            Some(BTreeMap::from([("mine".to_owned(), "1".to_owned()), ("team".to_owned(), "b".to_owned())]))
+            Some(BTreeMap::from([
+                ("mine".to_owned(), "1".to_owned()),
+                ("team".to_owned(), "b".to_owned())
+            ]))
         );
 
         let none = template(json!({}), json!({}));

@@ -33,33 +33,61 @@ pub fn discover(
 ) -> Result<Discovery, NotFound> {
     let reference = &group.spec.cluster;
     if let Some(addresses) = &reference.pd_addrs {
-        let tls = group.spec.template.spec.security.as_ref().and_then(|security| security.tls.as_ref());
+        let tls = group
+            .spec
+            .template
+            .spec
+            .security
+            .as_ref()
+            .and_then(|security| security.tls.as_ref());
         return Ok(Discovery {
             pd_addrs: addresses.clone(),
             tls: tls.and_then(|tls| tls.cluster.as_ref()).map(|_| true),
             cluster_domain: None,
         });
     }
-    let Some(cluster) = cluster else { return Err(NotFound::Cluster(reference.name.clone())) };
+    let Some(cluster) = cluster else {
+        return Err(NotFound::Cluster(reference.name.clone()));
+    };
     let domain = cluster_domain(cluster);
     let namespace = group.namespace().unwrap_or_default();
     let of_service = |name: &str| service_address(name, &namespace, domain.as_deref());
     let pd_addrs = of_status(cluster)
         .or_else(|| {
-            let name = cluster.spec.customized_pd_service_name.as_ref().filter(|name| !name.is_empty())?;
+            let name = cluster
+                .spec
+                .customized_pd_service_name
+                .as_ref()
+                .filter(|name| !name.is_empty())?;
             Some(vec![of_service(name)])
         })
         .or_else(|| Some(vec![of_service(&labelled_service(&reference.name, pd_services)?)]));
-    let Some(pd_addrs) = pd_addrs else { return Err(NotFound::Pd(reference.name.clone())) };
-    let tls = cluster.spec.tls_cluster.as_ref().and_then(|tls| tls.enabled).unwrap_or(false);
-    Ok(Discovery { pd_addrs, tls: tls.then_some(true), cluster_domain: domain })
+    let Some(pd_addrs) = pd_addrs else {
+        return Err(NotFound::Pd(reference.name.clone()));
+    };
+    let tls = cluster
+        .spec
+        .tls_cluster
+        .as_ref()
+        .and_then(|tls| tls.enabled)
+        .unwrap_or(false);
+    Ok(Discovery {
+        pd_addrs,
+        tls: tls.then_some(true),
+        cluster_domain: domain,
+    })
 }
 
 fn of_status(cluster: &Cluster) -> Option<Vec<String>> {
     let text = cluster.status.as_ref()?.pd.as_ref()?;
     let addresses: Vec<String> = text
         .split(',')
-        .map(|url| url.trim().trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/'))
+        .map(|url| {
+            url.trim()
+                .trim_start_matches("https://")
+                .trim_start_matches("http://")
+                .trim_end_matches('/')
+        })
         .filter(|address| !address.is_empty())
         .map(ToOwned::to_owned)
         .collect();
@@ -68,8 +96,11 @@ fn of_status(cluster: &Cluster) -> Option<Vec<String>> {
 
 fn cluster_domain(cluster: &Cluster) -> Option<String> {
     let dns = cluster.spec.dns.as_ref()?;
-    (dns.mode.as_deref() == Some("FQDN"))
-        .then(|| dns.cluster_domain.clone().unwrap_or_else(|| "cluster.local".to_owned()))
+    (dns.mode.as_deref() == Some("FQDN")).then(|| {
+        dns.cluster_domain
+            .clone()
+            .unwrap_or_else(|| "cluster.local".to_owned())
+    })
 }
 
 fn service_address(name: &str, namespace: &str, domain: Option<&str>) -> String {
@@ -83,7 +114,12 @@ fn service_address(name: &str, namespace: &str, domain: Option<&str>) -> String 
 fn labelled_service(cluster: &str, services: &[Arc<Service>]) -> Option<String> {
     services
         .iter()
-        .filter(|service| service.labels().get(crate::api::name::LABEL_CLUSTER).is_some_and(|name| name == cluster))
+        .filter(|service| {
+            service
+                .labels()
+                .get(crate::api::name::LABEL_CLUSTER)
+                .is_some_and(|name| name == cluster)
+        })
         .filter(|service| service.metadata.deletion_timestamp.is_none())
         .filter(|service| {
             service.spec.as_ref().is_some_and(|spec| {
@@ -133,15 +169,24 @@ mod tests {
 
     #[test]
     fn the_first_place_that_is_set_counts() {
-        let services = [service("z-pd", "basic", "10.0.0.1", 2379), service("b-pd", "basic", "10.0.0.2", 2379)];
-        let status = cluster(json!({"customizedPDServiceName": "own"}), json!({"pd": "https://basic-pd.ns:2379"}));
+        let services = [
+            service("z-pd", "basic", "10.0.0.1", 2379),
+            service("b-pd", "basic", "10.0.0.2", 2379),
+        ];
+        let status = cluster(
+            json!({"customizedPDServiceName": "own"}),
+            json!({"pd": "https://basic-pd.ns:2379"}),
+        );
         assert_eq!(found(Some(&status), &services).unwrap(), ["basic-pd.ns:2379"]);
         let customized = cluster(json!({"customizedPDServiceName": "own"}), json!({}));
         assert_eq!(found(Some(&customized), &services).unwrap(), ["own.ns.svc:2379"]);
         let silent = cluster(json!({}), json!({}));
         assert_eq!(found(Some(&silent), &services).unwrap(), ["b-pd.ns.svc:2379"]);
         let given = group(json!({"name": "basic", "pdAddrs": ["pd.example:2379"]}));
-        assert_eq!(discover(&given, Some(&status), &services).unwrap().pd_addrs, ["pd.example:2379"]);
+        assert_eq!(
+            discover(&given, Some(&status), &services).unwrap().pd_addrs,
+            ["pd.example:2379"]
+        );
         assert_eq!(discover(&given, None, &[]).unwrap().pd_addrs, ["pd.example:2379"]);
     }
 
@@ -153,7 +198,10 @@ mod tests {
             service("pd", "other", "10.0.0.1", 2379),
             service("pd", "basic", "10.0.0.1", 2380),
         ] {
-            assert_eq!(found(Some(&silent), &[service]), Err(NotFound::Pd("basic".to_owned())));
+            assert_eq!(
+                found(Some(&silent), &[service]),
+                Err(NotFound::Pd("basic".to_owned()))
+            );
         }
         assert_eq!(found(None, &[]), Err(NotFound::Cluster("basic".to_owned())));
     }
@@ -161,7 +209,12 @@ mod tests {
     #[test]
     fn tls_and_domain_come_from_the_cluster() {
         let spec = json!({"tlsCluster": {"enabled": true}, "dns": {"mode": "FQDN"}, "customizedPDServiceName": "pd"});
-        let discovery = discover(&group(json!({"name": "basic"})), Some(&cluster(spec, json!({}))), &[]).unwrap();
+        let discovery = discover(
+            &group(json!({"name": "basic"})),
+            Some(&cluster(spec, json!({}))),
+            &[],
+        )
+        .unwrap();
         assert_eq!(discovery.pd_addrs, ["pd.ns.svc.cluster.local:2379"]);
         assert_eq!(discovery.tls, Some(true));
         assert_eq!(discovery.cluster_domain.as_deref(), Some("cluster.local"));

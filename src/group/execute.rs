@@ -20,7 +20,11 @@ use crate::runtime::write::{DeleteRule, Target};
 /// Takes part in the deletion of the group from now on; and adopts what an earlier group of the name left behind.
 pub async fn prepare(context: &Context, observed: &Observed) -> Result<(), ExecuteError> {
     let group = &observed.object;
-    if !group.finalizers().iter().any(|finalizer| finalizer == name::FINALIZER) {
+    if !group
+        .finalizers()
+        .iter()
+        .any(|finalizer| finalizer == name::FINALIZER)
+    {
         let mut finalizers = group.finalizers().to_vec();
         finalizers.push(name::FINALIZER.to_owned());
         set_finalizers(context, group, &finalizers).await?;
@@ -36,8 +40,20 @@ pub async fn prepare(context: &Context, observed: &Observed) -> Result<(), Execu
 
 /// Creates and corrects the two Services.
 pub async fn services(context: &Context, observed: &Observed, group: &Group) -> Result<(), ExecuteError> {
-    service(context, group, &observed.peer_service, build::service::peer(group)).await?;
-    service(context, group, &observed.client_service, build::service::client(group)).await
+    service(
+        context,
+        group,
+        &observed.peer_service,
+        build::service::peer(group),
+    )
+    .await?;
+    service(
+        context,
+        group,
+        &observed.client_service,
+        build::service::client(group),
+    )
+    .await
 }
 
 async fn service(
@@ -51,12 +67,16 @@ async fn service(
         Slot::Absent => claim::create(&context.writer, &context.services, &group.uid, mark, &desired).await,
         Slot::Foreign(found) => Err(ExecuteError::name_conflict(&**found)),
         Slot::Adoptable(found) => {
-            let Some(target) = Target::of(&**found) else { return Ok(()) };
+            let Some(target) = Target::of(&**found) else {
+                return Ok(());
+            };
             let owner = build::owner_reference(&group.name, &group.uid);
             claim::adopt(&context.writer, &context.services, &target, &owner).await
         }
         Slot::Ours(found) => {
-            let Some(service) = build::service::replacement(found, &desired) else { return Ok(()) };
+            let Some(service) = build::service::replacement(found, &desired) else {
+                return Ok(());
+            };
             context.writer.replace(&context.services, &service).await?;
             Ok(())
         }
@@ -71,12 +91,27 @@ pub async fn instances(
     discovery: Option<&Discovery>,
     plan: &Plan,
 ) -> Result<(), ExecuteError> {
+    // Without a drain, a TiProxy that is told to leave has nothing to wait for.
+    let leaving = observed
+        .instances
+        .iter()
+        .filter(|instance| instance.spec.offline == Some(true));
+    for instance in leaving.filter(|instance| instance.metadata.deletion_timestamp.is_none()) {
+        delete(context, instance).await?;
+    }
     for action in &plan.actions {
         match action {
             Action::Create { ordinal } => {
                 if let Some(discovery) = discovery {
-                    create(context, group, build::instance::instance(group, discovery, *ordinal)).await?;
-                    context.reporter.instance_created(&observed.object, &name::instance(&group.name, *ordinal));
+                    create(
+                        context,
+                        group,
+                        build::instance::instance(group, discovery, *ordinal),
+                    )
+                    .await?;
+                    context
+                        .reporter
+                        .instance_created(&observed.object, &name::instance(&group.name, *ordinal));
                 }
             }
             Action::UpdateInPlace { target } | Action::Recreate { target } => {
@@ -87,7 +122,9 @@ pub async fn instances(
             Action::Leave { target, why } => {
                 if let Some(found) = find(observed, target) {
                     delete(context, found).await?;
-                    context.reporter.instance_deleted(&observed.object, &target.name, *why);
+                    context
+                        .reporter
+                        .instance_deleted(&observed.object, &target.name, *why);
                 }
             }
         }
@@ -96,7 +133,10 @@ pub async fn instances(
 }
 
 fn find<'a>(observed: &'a Observed, target: &PlanTarget) -> Option<&'a Arc<TiProxy>> {
-    observed.instances.iter().find(|instance| instance.uid().as_deref() == Some(target.uid.as_str()))
+    observed
+        .instances
+        .iter()
+        .find(|instance| instance.uid().as_deref() == Some(target.uid.as_str()))
 }
 
 async fn create(context: &Context, group: &Group, instance: TiProxy) -> Result<(), ExecuteError> {
@@ -128,8 +168,13 @@ async fn update(
 }
 
 async fn delete(context: &Context, instance: &TiProxy) -> Result<(), ExecuteError> {
-    let Some(target) = Target::of(instance) else { return Ok(()) };
-    let rule = DeleteRule { resource_version: true, ..DeleteRule::default() };
+    let Some(target) = Target::of(instance) else {
+        return Ok(());
+    };
+    let rule = DeleteRule {
+        resource_version: true,
+        ..DeleteRule::default()
+    };
     context.writer.delete(&context.instances, &target, rule).await?;
     Ok(())
 }
@@ -143,12 +188,20 @@ pub async fn deletion(context: &Context, observed: &Observed) -> Result<(), Exec
         return Ok(());
     }
     if has("orphan") || observed.instances.is_empty() {
-        let others: Vec<String> = finalizers.iter().filter(|found| *found != name::FINALIZER).cloned().collect();
+        let others: Vec<String> = finalizers
+            .iter()
+            .filter(|found| *found != name::FINALIZER)
+            .cloned()
+            .collect();
         set_finalizers(context, group, &others).await?;
         context.pace.forget(&group.uid().unwrap_or_default());
         return Ok(());
     }
-    for instance in observed.instances.iter().filter(|instance| instance.metadata.deletion_timestamp.is_none()) {
+    for instance in observed
+        .instances
+        .iter()
+        .filter(|instance| instance.metadata.deletion_timestamp.is_none())
+    {
         delete(context, instance).await?;
     }
     Ok(())
@@ -161,7 +214,10 @@ async fn set_finalizers(
 ) -> Result<(), ExecuteError> {
     if let Some(target) = Target::of(group) {
         let patch = json!({"metadata": {"finalizers": finalizers}});
-        context.writer.patch_metadata(&context.groups, &target, patch).await?;
+        context
+            .writer
+            .patch_metadata(&context.groups, &target, patch)
+            .await?;
     }
     Ok(())
 }

@@ -41,9 +41,19 @@ pub async fn reconcile(context: Context, key: ObjectRef<TiProxyGroup>) -> Result
         let desired = discovery.as_ref().map(|discovery| group.instance_spec(discovery));
         observed.for_plan(group, desired.as_ref())
     });
-    let plan = view.as_ref().map(|view| plan::plan(view, now)).unwrap_or_default();
+    let plan = view
+        .as_ref()
+        .map(|view| plan::plan(view, now))
+        .unwrap_or_default();
 
-    let executed = execute(&context, &observed, group.as_ref().ok(), discovery.as_ref(), &plan).await;
+    let executed = execute(
+        &context,
+        &observed,
+        group.as_ref().ok(),
+        discovery.as_ref(),
+        &plan,
+    )
+    .await;
     if observed.is_leaving_for_good() || executed.as_ref().is_err_and(ReconcileError::is_conflict) {
         return executed.map(|()| Outcome::Done);
     }
@@ -52,10 +62,19 @@ pub async fn reconcile(context: Context, key: ObjectRef<TiProxyGroup>) -> Result
         (Err(invalid), _) => Err(invalid),
         (Ok(_), None) => return Ok(Outcome::Skipped),
     };
-    let pending = report(&context, &observed, planned.as_ref().map_err(|invalid| *invalid), executed.as_ref().err(), now).await?;
+    let pending = report(
+        &context,
+        &observed,
+        planned.as_ref().map_err(|invalid| *invalid),
+        executed.as_ref().err(),
+        now,
+    )
+    .await?;
     match executed {
         Ok(()) => Ok(Outcome::waiting_for([plan.recheck, pending])),
-        Err(ExecuteError::NameConflict { .. }) => Ok(Outcome::Waiting { recheck: Some(CONFLICT_RECHECK) }),
+        Err(ExecuteError::NameConflict { .. }) => Ok(Outcome::Waiting {
+            recheck: Some(CONFLICT_RECHECK),
+        }),
         Err(error) => Err(error),
     }
 }
@@ -71,7 +90,9 @@ async fn execute(
         return execute::deletion(context, observed).await;
     }
     // Without a valid spec, whatever runs goes on as it is.
-    let Some(group) = group.filter(|_| !observed.is_managed_by_tidb_operator()) else { return Ok(()) };
+    let Some(group) = group.filter(|_| !observed.is_managed_by_tidb_operator()) else {
+        return Ok(());
+    };
     if observed.is_cluster_paused() {
         return Ok(());
     }
@@ -94,7 +115,9 @@ fn planned<'a>(
         revision: discovery.map(|discovery| revision::name(&group.name, &group.instance_spec(discovery))),
         counts: plan::counts(view, now),
         plan,
-        warnings: discovery.map(|discovery| warnings::warnings(group, discovery)).unwrap_or_default(),
+        warnings: discovery
+            .map(|discovery| warnings::warnings(group, discovery))
+            .unwrap_or_default(),
     }
 }
 
@@ -115,7 +138,11 @@ async fn report(
         Written::TooEarly(wait) => Ok(Some(wait)),
         Written::Now => {
             context.pace.note(&uid, now);
-            let before = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+            let before = object
+                .status
+                .as_ref()
+                .map(|status| status.conditions.as_slice())
+                .unwrap_or_default();
             context.reporter.transition(&**object, before, &status.conditions);
             Ok(None)
         }

@@ -86,7 +86,10 @@ impl Observed {
     /// Whether TiDB Operator v2 manages the group: it reconciles these kinds whatever our labels say.
     #[must_use]
     pub fn is_managed_by_tidb_operator(&self) -> bool {
-        self.object.finalizers().iter().any(|finalizer| finalizer == name::TIDB_OPERATOR_FINALIZER)
+        self.object
+            .finalizers()
+            .iter()
+            .any(|finalizer| finalizer == name::TIDB_OPERATOR_FINALIZER)
             || self.instances.iter().any(|instance| {
                 instance.labels().get(name::LABEL_MANAGED_BY).map(String::as_str)
                     == Some(name::MANAGED_BY_TIDB_OPERATOR)
@@ -96,14 +99,20 @@ impl Observed {
     /// Whether the group is being deleted and nothing of it is left to wait for.
     #[must_use]
     pub fn is_leaving_for_good(&self) -> bool {
-        let is_orphaning = self.object.finalizers().iter().any(|finalizer| finalizer == "orphan");
+        let is_orphaning = self
+            .object
+            .finalizers()
+            .iter()
+            .any(|finalizer| finalizer == "orphan");
         self.object.meta().deletion_timestamp.is_some() && (is_orphaning || self.instances.is_empty())
     }
 
     /// Whether the Cluster asks for a stop of everything but deletion.
     #[must_use]
     pub fn is_cluster_paused(&self) -> bool {
-        self.cluster.as_ref().is_some_and(|cluster| cluster.spec.paused == Some(true))
+        self.cluster
+            .as_ref()
+            .is_some_and(|cluster| cluster.spec.paused == Some(true))
     }
 
     /// Where PD is, or was when it was known last: losing the answer changes nothing that runs.
@@ -112,7 +121,12 @@ impl Observed {
         if let Ok(discovery) = &self.discovery {
             return Some(discovery.clone());
         }
-        let age = |instance: &Arc<TiProxy>| (instance.creation_timestamp().map(|time| time.0), instance.name_any());
+        let age = |instance: &Arc<TiProxy>| {
+            (
+                instance.creation_timestamp().map(|time| time.0),
+                instance.name_any(),
+            )
+        };
         self.instances
             .iter()
             .filter(|instance| instance.spec.discovery.is_some())
@@ -143,7 +157,10 @@ impl Observed {
 
 fn of_instance(instance: &TiProxy, group: &Group, desired: Option<&TiProxySpec>) -> plan::Instance {
     let name = instance.name_any();
-    let priority = instance.annotations().get(name::ANNOTATION_PRIORITY).and_then(|text| text.parse().ok());
+    let priority = instance
+        .annotations()
+        .get(name::ANNOTATION_PRIORITY)
+        .and_then(|text| text.parse().ok());
     let connections = instance.status.as_ref().and_then(|status| status.connections);
     plan::Instance {
         ordinal: name::ordinal(&group.name, &name),
@@ -164,7 +181,11 @@ fn change(instance: &TiProxy, group: &Group, desired: &TiProxySpec) -> Change {
         revision::Change::Roll => Change::Roll,
         revision::Change::InPlace => Change::InPlace,
         revision::Change::None => {
-            if group.template_metadata.patch_of(&instance.metadata).is_some() { Change::InPlace } else { Change::None }
+            if group.template_metadata.patch_of(&instance.metadata).is_some() {
+                Change::InPlace
+            } else {
+                Change::None
+            }
         }
     }
 }
@@ -181,21 +202,31 @@ fn phase(instance: &TiProxy) -> Phase {
 
 fn health(instance: &TiProxy) -> Health {
     let generation = instance.meta().generation;
-    let Some(status) = &instance.status else { return Health::Unobserved };
+    let Some(status) = &instance.status else {
+        return Health::Unobserved;
+    };
     let ready = condition::find(&status.conditions, ConditionType::Ready.as_str());
     // A status of an older generation says nothing about what the TiProxy is asked to be now.
     let Some(ready) = ready.filter(|ready| ready.observed_generation == generation) else {
         return Health::Unobserved;
     };
     if ready.status == "True" {
-        return Health::Ready { since: ready.last_transition_time.0 };
+        return Health::Ready {
+            since: ready.last_transition_time.0,
+        };
     }
     let is_stalled = condition::is_true(&status.conditions, ConditionType::Stalled.as_str());
-    if is_stalled || status.replicas == Some(0) { Health::NotRunning } else { Health::NotReady }
+    if is_stalled || status.replicas == Some(0) {
+        Health::NotRunning
+    } else {
+        Health::NotReady
+    }
 }
 
 /// Whose TiProxy it is.
 #[must_use]
 pub fn owner_of(instance: &TiProxy) -> Option<&str> {
-    ownership::controller(instance).filter(|owner| owner.kind == "TiProxyGroup").map(|owner| owner.name.as_str())
+    ownership::controller(instance)
+        .filter(|owner| owner.kind == "TiProxyGroup")
+        .map(|owner| owner.name.as_str())
 }

@@ -47,7 +47,10 @@ mod tests {
         let start = Timestamp::UNIX_EPOCH;
         assert_eq!(pace.wait("a", start), Duration::ZERO);
         pace.note("a", start);
-        assert_eq!(pace.wait("a", start + Duration::from_millis(100)), Duration::from_millis(150));
+        assert_eq!(
+            pace.wait("a", start + Duration::from_millis(100)),
+            Duration::from_millis(150)
+        );
         assert_eq!(pace.wait("b", start), Duration::ZERO);
         assert_eq!(pace.wait("a", start + Duration::from_millis(250)), Duration::ZERO);
         pace.forget("a");

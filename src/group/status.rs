@@ -41,10 +41,20 @@ pub fn status(
     let stored = object.status.clone().unwrap_or_default();
     let progress = progress(observed, planned, error);
     let mut new: Vec<NewCondition> = progress.conditions(generation).into();
-    new.push(warned(ConditionType::UnsupportedFields, Reason::NotYetSupported, unsupported, generation));
+    new.push(warned(
+        ConditionType::UnsupportedFields,
+        Reason::NotYetSupported,
+        unsupported,
+        generation,
+    ));
     if let Ok(planned) = planned {
         new.push(available(planned, generation));
-        new.push(warned(ConditionType::ConfigWarnings, Reason::Warnings, &planned.warnings, generation));
+        new.push(warned(
+            ConditionType::ConfigWarnings,
+            Reason::Warnings,
+            &planned.warnings,
+            generation,
+        ));
     }
     let status = TiProxyGroupStatus {
         conditions: condition::merge(&stored.conditions, new, now),
@@ -53,7 +63,10 @@ pub fn status(
             &object.spec.cluster.name,
             &object.name_any(),
         ))),
-        observed_cluster_generation: observed.cluster.as_ref().and_then(|cluster| cluster.meta().generation),
+        observed_cluster_generation: observed
+            .cluster
+            .as_ref()
+            .and_then(|cluster| cluster.meta().generation),
         ..stored
     };
     match planned {
@@ -78,7 +91,9 @@ fn counted(
     let follows_current = observed
         .instances
         .iter()
-        .filter(|instance| instance.meta().deletion_timestamp.is_none() && instance.spec.offline != Some(true))
+        .filter(|instance| {
+            instance.meta().deletion_timestamp.is_none() && instance.spec.offline != Some(true)
+        })
         .filter(|instance| followed(instance).is_some() && followed(instance) == current_revision.as_deref())
         .count();
     TiProxyGroupStatus {
@@ -104,10 +119,20 @@ fn followed(instance: &TiProxy) -> Option<&str> {
 }
 
 fn available(planned: &Planned, generation: Option<i64>) -> NewCondition {
-    let least = planned.group.replicas.saturating_sub(planned.group.limits.max_unavailable());
+    let least = planned
+        .group
+        .replicas
+        .saturating_sub(planned.group.limits.max_unavailable());
     let holds = planned.counts.available >= least;
-    let reason = if holds { Reason::MinimumAvailable } else { Reason::Unavailable };
-    let message = format!("{} TiProxies are available, at least {least} are needed", planned.counts.available);
+    let reason = if holds {
+        Reason::MinimumAvailable
+    } else {
+        Reason::Unavailable
+    };
+    let message = format!(
+        "{} TiProxies are available, at least {least} are needed",
+        planned.counts.available
+    );
     new_condition(ConditionType::Available, holds, reason, &message, generation)
 }
 
@@ -118,7 +143,13 @@ fn warned(
     generation: Option<i64>,
 ) -> NewCondition {
     if warnings.is_empty() {
-        return new_condition(condition_type, false, Reason::NoWarnings, "there is nothing to warn of", generation);
+        return new_condition(
+            condition_type,
+            false,
+            Reason::NoWarnings,
+            "there is nothing to warn of",
+            generation,
+        );
     }
     new_condition(condition_type, true, reason, &warnings.join("; "), generation)
 }
@@ -133,7 +164,10 @@ fn progress(
     }
     if observed.object.meta().deletion_timestamp.is_some() {
         let left = observed.instances.len();
-        return Progress::working(Reason::Leaving, format!("{left} TiProxies are leaving before the group goes"));
+        return Progress::working(
+            Reason::Leaving,
+            format!("{left} TiProxies are leaving before the group goes"),
+        );
     }
     if observed.is_managed_by_tidb_operator() {
         return Progress::stalled(
@@ -168,12 +202,21 @@ fn progress(
 
 fn complete(observed: &Observed, planned: &Planned) -> Progress {
     let (reason, text) = match planned.group.replicas {
-        0 => (Reason::ScaledToZero, "no TiProxy is asked for and none is there".to_owned()),
-        replicas => (Reason::AllReady, format!("{replicas} of {replicas} TiProxies are updated and available")),
+        0 => (
+            Reason::ScaledToZero,
+            "no TiProxy is asked for and none is there".to_owned(),
+        ),
+        replicas => (
+            Reason::AllReady,
+            format!("{replicas} of {replicas} TiProxies are updated and available"),
+        ),
     };
     match &observed.discovery {
         Ok(_) => Progress::done(reason, text),
-        Err(lost) => Progress::done(reason, format!("{text}; they keep the last known address of PD: {lost}")),
+        Err(lost) => Progress::done(
+            reason,
+            format!("{text}; they keep the last known address of PD: {lost}"),
+        ),
     }
 }
 
@@ -184,26 +227,42 @@ fn going_on(observed: &Observed, planned: &Planned) -> Progress {
         planned.group.replicas, counts.updated, counts.available
     );
     if observed.is_cluster_paused() {
-        return Progress::working(Reason::Paused, format!("{figures}; the Cluster is paused, unset its spec.paused"));
+        return Progress::working(
+            Reason::Paused,
+            format!("{figures}; the Cluster is paused, unset its spec.paused"),
+        );
     }
     let waits = &planned.plan.waiting;
     if planned.plan.actions.is_empty() && waits.contains(&Wait::Paused) {
-        return Progress::working(Reason::Paused, format!("{figures}; spec.paused stops the rollout"));
+        return Progress::working(
+            Reason::Paused,
+            format!("{figures}; spec.paused stops the rollout"),
+        );
     }
     let waiting: Vec<String> = waits.iter().filter_map(in_words).take(3).collect();
     if waiting.is_empty() {
         return Progress::working(Reason::Progressing, figures);
     }
     let starved = waits.iter().any(|wait| matches!(wait, Wait::Backends { .. }));
-    let reason = if starved { Reason::BackendsUnavailable } else { Reason::Progressing };
+    let reason = if starved {
+        Reason::BackendsUnavailable
+    } else {
+        Reason::Progressing
+    };
     Progress::working(reason, format!("{figures}; waiting for {}", waiting.join(", ")))
 }
 
 /// Without seconds: a message that counts them down would be a write for each.
 fn in_words(wait: &Wait) -> Option<String> {
     match wait {
-        Wait::Available { name, remaining: Some(_) } => Some(format!("{name} to be Ready for minReadySeconds")),
-        Wait::Available { name, remaining: None } => Some(format!("{name} to become Ready")),
+        Wait::Available {
+            name,
+            remaining: Some(_),
+        } => Some(format!("{name} to be Ready for minReadySeconds")),
+        Wait::Available {
+            name,
+            remaining: None,
+        } => Some(format!("{name} to become Ready")),
         Wait::Backends { name } => Some(format!("{name} to find a healthy TiDB")),
         Wait::Leaver { name } => Some(format!("{name} to leave")),
         Wait::Paused | Wait::NothingMayBeCreated | Wait::MayNotRoll => None,
@@ -214,21 +273,31 @@ fn stalled_instance(observed: &Observed) -> Option<Progress> {
     observed
         .instances
         .iter()
-        .filter(|instance| instance.meta().deletion_timestamp.is_none() && instance.spec.offline != Some(true))
+        .filter(|instance| {
+            instance.meta().deletion_timestamp.is_none() && instance.spec.offline != Some(true)
+        })
         .find_map(|instance| stalled(instance))
 }
 
 fn stalled(instance: &TiProxy) -> Option<Progress> {
     let conditions = &instance.status.as_ref()?.conditions;
-    let stalled = condition::find(conditions, ConditionType::Stalled.as_str())
-        .filter(|stalled| stalled.status == "True" && stalled.observed_generation == instance.meta().generation)?;
-    let reason = Reason::ALL.iter().find(|reason| reason.as_str() == stalled.reason)?;
-    Some(Progress::stalled(*reason, format!("TiProxy {}: {}", instance.name_any(), stalled.message)))
+    let stalled = condition::find(conditions, ConditionType::Stalled.as_str()).filter(|stalled| {
+        stalled.status == "True" && stalled.observed_generation == instance.meta().generation
+    })?;
+    let reason = Reason::ALL
+        .iter()
+        .find(|reason| reason.as_str() == stalled.reason)?;
+    Some(Progress::stalled(
+        *reason,
+        format!("TiProxy {}: {}", instance.name_any(), stalled.message),
+    ))
 }
 
 fn foreign(observed: &Observed) -> Option<ExecuteError> {
     match (&observed.client_service, &observed.peer_service) {
-        (Slot::Foreign(service), _) | (_, Slot::Foreign(service)) => Some(ExecuteError::name_conflict(&**service)),
+        (Slot::Foreign(service), _) | (_, Slot::Foreign(service)) => {
+            Some(ExecuteError::name_conflict(&**service))
+        }
         _ => None,
     }
 }

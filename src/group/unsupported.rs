@@ -9,15 +9,39 @@ use crate::api::template::{ConfigUpdateStrategy, TiProxyTemplateSpec};
 pub fn fields(group: &TiProxyGroup) -> Vec<String> {
     let spec = &group.spec;
     let template = &spec.template.spec;
-    let has_policies = spec.schedule_policies.as_ref().is_some_and(|policies| !policies.is_empty());
-    let wants_network_policy = spec.network_policy.as_ref().is_some_and(|policy| policy.enabled == Some(true));
-    let wants_budget = spec.pod_disruption_budget.as_ref().is_some_and(|budget| budget.enabled == Some(true));
+    let has_policies = spec
+        .schedule_policies
+        .as_ref()
+        .is_some_and(|policies| !policies.is_empty());
+    let wants_network_policy = spec
+        .network_policy
+        .as_ref()
+        .is_some_and(|policy| policy.enabled == Some(true));
+    let wants_budget = spec
+        .pod_disruption_budget
+        .as_ref()
+        .is_some_and(|budget| budget.enabled == Some(true));
     [
-        (has_policies, "spec.schedulePolicies (TiProxies are placed by the scheduler alone)"),
-        (spec.progress_deadline_seconds.is_some(), "spec.progressDeadlineSeconds (a rollout may take any time)"),
-        (wants_budget, "spec.podDisruptionBudget.enabled (there is no PodDisruptionBudget)"),
-        (wants_network_policy, "spec.networkPolicy.enabled (there is no NetworkPolicy)"),
-        (spec.volume_retention == Some(VolumeRetention::Retain), "spec.volumeRetention (there are no volumes)"),
+        (
+            has_policies,
+            "spec.schedulePolicies (TiProxies are placed by the scheduler alone)",
+        ),
+        (
+            spec.progress_deadline_seconds.is_some(),
+            "spec.progressDeadlineSeconds (a rollout may take any time)",
+        ),
+        (
+            wants_budget,
+            "spec.podDisruptionBudget.enabled (there is no PodDisruptionBudget)",
+        ),
+        (
+            wants_network_policy,
+            "spec.networkPolicy.enabled (there is no NetworkPolicy)",
+        ),
+        (
+            spec.volume_retention == Some(VolumeRetention::Retain),
+            "spec.volumeRetention (there are no volumes)",
+        ),
     ]
     .into_iter()
     .chain(template_fields(template))
@@ -34,12 +58,24 @@ fn template_fields(template: &TiProxyTemplateSpec) -> [(bool, &'static str); 4] 
     let has_overlay = overlay.is_some_and(|overlay| overlay.pod.is_some() || overlay.volume_claims.is_some());
     [
         (
-            template.volumes.as_ref().is_some_and(|volumes| !volumes.is_empty()),
+            template
+                .volumes
+                .as_ref()
+                .is_some_and(|volumes| !volumes.is_empty()),
             "spec.template.spec.volumes (no volume is created or mounted)",
         ),
-        (template.drain.is_some(), "spec.template.spec.drain (TiProxies leave at once, after their preStop sleep)"),
-        (wants_reload, "spec.template.spec.updateStrategy.config HotReload (every change of the configuration rolls)"),
-        (has_overlay, "spec.template.spec.overlay (Pods are built without it)"),
+        (
+            template.drain.is_some(),
+            "spec.template.spec.drain (TiProxies leave at once, after their preStop sleep)",
+        ),
+        (
+            wants_reload,
+            "spec.template.spec.updateStrategy.config HotReload (every change of the configuration rolls)",
+        ),
+        (
+            has_overlay,
+            "spec.template.spec.overlay (Pods are built without it)",
+        ),
     ]
 }
 
@@ -61,7 +97,10 @@ mod tests {
 
     #[test]
     fn a_plain_group_has_none() {
-        assert_eq!(of(json!({"schedulePolicies": []}), json!({"volumes": []})), Vec::<String>::new());
+        assert_eq!(
+            of(json!({"schedulePolicies": []}), json!({"volumes": []})),
+            Vec::<String>::new()
+        );
     }
 
     #[test]
@@ -72,22 +111,46 @@ mod tests {
                 json!({}),
                 "spec.schedulePolicies",
             ),
-            (json!({"progressDeadlineSeconds": 60}), json!({}), "spec.progressDeadlineSeconds"),
-            (json!({"podDisruptionBudget": {"enabled": true}}), json!({}), "spec.podDisruptionBudget.enabled"),
-            (json!({"networkPolicy": {"enabled": true}}), json!({}), "spec.networkPolicy.enabled"),
-            (json!({"volumeRetention": "Retain"}), json!({}), "spec.volumeRetention"),
+            (
+                json!({"progressDeadlineSeconds": 60}),
+                json!({}),
+                "spec.progressDeadlineSeconds",
+            ),
+            (
+                json!({"podDisruptionBudget": {"enabled": true}}),
+                json!({}),
+                "spec.podDisruptionBudget.enabled",
+            ),
+            (
+                json!({"networkPolicy": {"enabled": true}}),
+                json!({}),
+                "spec.networkPolicy.enabled",
+            ),
+            (
+                json!({"volumeRetention": "Retain"}),
+                json!({}),
+                "spec.volumeRetention",
+            ),
             (
                 json!({}),
                 json!({"volumes": [{"name": "a", "mounts": [], "storage": "1Gi"}]}),
                 "spec.template.spec.volumes",
             ),
-            (json!({}), json!({"drain": {"timeoutSeconds": 5}}), "spec.template.spec.drain"),
+            (
+                json!({}),
+                json!({"drain": {"timeoutSeconds": 5}}),
+                "spec.template.spec.drain",
+            ),
             (
                 json!({}),
                 json!({"updateStrategy": {"config": "HotReload"}}),
                 "spec.template.spec.updateStrategy.config",
             ),
-            (json!({}), json!({"overlay": {"pod": {}}}), "spec.template.spec.overlay"),
+            (
+                json!({}),
+                json!({"overlay": {"pod": {}}}),
+                "spec.template.spec.overlay",
+            ),
         ] {
             let found = of(spec, template);
             assert_eq!(found.len(), 1, "{path}: {found:?}");

@@ -10,6 +10,7 @@ use crate::api::group::DEFAULT_MIN_READY_SECONDS;
 use crate::api::name::ANNOTATION_RESTARTED_AT;
 use crate::api::service::ServiceOptions;
 use crate::api::{Discovery, TiProxyGroup, TiProxySpec, name};
+use crate::problem::sentences;
 use crate::proxy_config::{self, Diagnosis, UserConfig};
 use crate::template_metadata::TemplateMetadata;
 
@@ -46,7 +47,10 @@ impl Group {
     /// What each TiProxy is to run.
     #[must_use]
     pub fn instance_spec(&self, discovery: &Discovery) -> TiProxySpec {
-        TiProxySpec { discovery: Some(discovery.clone()), ..self.spec.clone() }
+        TiProxySpec {
+            discovery: Some(discovery.clone()),
+            ..self.spec.clone()
+        }
     }
 
     /// The SQL port and the API port.
@@ -60,7 +64,7 @@ impl Group {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Invalid {
     /// The configuration cannot be carried out.
-    #[error("spec.template.spec.config: {}", proxy_config::summary(.0))]
+    #[error("spec.template.spec.config: {}", sentences(.0))]
     Config(Vec<Diagnosis>),
     /// `maxSurge` or `maxUnavailable` cannot be read.
     #[error("spec.{0}")]
@@ -79,9 +83,13 @@ pub fn validate(group: &TiProxyGroup) -> Result<Group, Invalid> {
         replicas,
     )?;
     let template = &spec.template;
-    let config = proxy_config::parse(template.spec.config.as_deref().unwrap_or_default()).map_err(Invalid::Config)?;
+    let config =
+        proxy_config::parse(template.spec.config.as_deref().unwrap_or_default()).map_err(Invalid::Config)?;
     let name = group.name_any();
-    let annotations = template.metadata.as_ref().and_then(|metadata| metadata.annotations.as_ref());
+    let annotations = template
+        .metadata
+        .as_ref()
+        .and_then(|metadata| metadata.annotations.as_ref());
     Ok(Group {
         namespace: group.namespace().unwrap_or_default(),
         uid: group.uid().unwrap_or_default(),
@@ -97,7 +105,8 @@ pub fn validate(group: &TiProxyGroup) -> Result<Group, Invalid> {
             cluster: spec.cluster.clone(),
             features: spec.features.clone(),
             subdomain: name::peer_service(&name),
-            restarted_at: annotations.and_then(|annotations| annotations.get(ANNOTATION_RESTARTED_AT).cloned()),
+            restarted_at: annotations
+                .and_then(|annotations| annotations.get(ANNOTATION_RESTARTED_AT).cloned()),
             replicas: Some(1),
             template: template.spec.clone(),
             ..TiProxySpec::default()

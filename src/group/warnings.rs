@@ -10,8 +10,13 @@ use crate::proxy_config;
 #[must_use]
 pub fn warnings(group: &Group, discovery: &Discovery) -> Vec<String> {
     let example = build::instance::instance(group, discovery, 0);
-    let Ok(example) = instance::validate::validate(&example) else { return Vec::new() };
+    let Ok(example) = instance::validate::validate(&example) else {
+        return Vec::new();
+    };
     let tls = instance::build::tls::tls(&example);
-    let rendered = proxy_config::render(&example.config, &instance::build::config_map::managed(&example, &tls));
+    let rendered = proxy_config::render(
+        &example.config,
+        &instance::build::config_map::managed(&example, &tls),
+    );
     rendered.warnings.iter().map(ToString::to_string).collect()
 }

@@ -38,7 +38,9 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
             set_finalizers(context, instance, &finalizers).await?;
             context.failures.forget(&uid);
         }
-        Action::AdoptConfigMap(target) => claim::adopt(writer, &context.config_maps, target, &owner()).await?,
+        Action::AdoptConfigMap(target) => {
+            claim::adopt(writer, &context.config_maps, target, &owner()).await?
+        }
         Action::AdoptPod(target) => claim::adopt(writer, &context.pods, target, &owner()).await?,
         Action::CreateConfigMap(config_map) => {
             claim::create(writer, &context.config_maps, &uid, mark, &**config_map).await?;
@@ -48,9 +50,15 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
         }
         Action::CreatePod(pod) => claim::create(writer, &context.pods, &uid, mark, &**pod).await?,
         Action::PatchPod { target, metadata } => {
-            writer.patch_metadata(&context.pods, target, json!({ "metadata": metadata })).await?;
+            writer
+                .patch_metadata(&context.pods, target, json!({ "metadata": metadata }))
+                .await?;
         }
-        Action::DeletePod { target, grace_period_seconds, why } => {
+        Action::DeletePod {
+            target,
+            grace_period_seconds,
+            why,
+        } => {
             let rule = DeleteRule {
                 // That it ended is a fact of its content; that it is outdated or unwanted is one of its UID.
                 resource_version: *why == DeleteReason::Failed,
@@ -74,7 +82,10 @@ async fn set_finalizers(
 ) -> Result<(), ExecuteError> {
     if let Some(target) = Target::of(instance) {
         let patch = json!({"metadata": {"finalizers": finalizers}});
-        context.writer.patch_metadata(&context.instances, &target, patch).await?;
+        context
+            .writer
+            .patch_metadata(&context.instances, &target, patch)
+            .await?;
     }
     Ok(())
 }

@@ -42,19 +42,34 @@ pub async fn reconcile(context: Context, key: ObjectRef<TiProxy>) -> Result<Outc
     }
     let report = status::status(&observed, instance.as_ref(), &plan, executed.as_ref().err(), now);
     let object = &*observed.object;
-    let pending =
-        match write_status(&context.writer, &context.instances, object, &report.status, report.after).await? {
-            Written::Unchanged => None,
-            Written::TooEarly(wait) => Some(wait),
-            Written::Now => {
-                let before = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-                context.reporter.transition(object, before, &report.status.conditions);
-                None
-            }
-        };
+    let pending = match write_status(
+        &context.writer,
+        &context.instances,
+        object,
+        &report.status,
+        report.after,
+    )
+    .await?
+    {
+        Written::Unchanged => None,
+        Written::TooEarly(wait) => Some(wait),
+        Written::Now => {
+            let before = object
+                .status
+                .as_ref()
+                .map(|status| status.conditions.as_slice())
+                .unwrap_or_default();
+            context
+                .reporter
+                .transition(object, before, &report.status.conditions);
+            None
+        }
+    };
     match executed {
         Ok(()) => Ok(Outcome::waiting_for([plan.recheck, pending])),
-        Err(ExecuteError::NameConflict { .. }) => Ok(Outcome::Waiting { recheck: Some(CONFLICT_RECHECK) }),
+        Err(ExecuteError::NameConflict { .. }) => Ok(Outcome::Waiting {
+            recheck: Some(CONFLICT_RECHECK),
+        }),
         Err(error) => Err(error),
     }
 }

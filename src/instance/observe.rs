@@ -55,12 +55,23 @@ pub fn observe(context: &Context, namespace: &str, name: &str) -> Option<Observe
     let mark = (name::LABEL_INSTANCE, name);
     let cluster = &object.spec.cluster;
     let paused = cluster.pd_addrs.is_none()
-        && context.clusters.get(namespace, &cluster.name).is_some_and(|cluster| cluster.spec.paused == Some(true));
+        && context
+            .clusters
+            .get(namespace, &cluster.name)
+            .is_some_and(|cluster| cluster.spec.paused == Some(true));
     Some(Observed {
         pods: context.pods.owned_by(&uid),
-        pod: Slot::of(pod_name.as_ref().and_then(|pod_name| context.pods.get(namespace, pod_name)), &uid, mark),
+        pod: Slot::of(
+            pod_name
+                .as_ref()
+                .and_then(|pod_name| context.pods.get(namespace, pod_name)),
+            &uid,
+            mark,
+        ),
         config_map: Slot::of(
-            pod_name.as_ref().and_then(|pod_name| context.config_maps.get(namespace, pod_name)),
+            pod_name
+                .as_ref()
+                .and_then(|pod_name| context.config_maps.get(namespace, pod_name)),
             &uid,
             mark,
         ),

@@ -81,7 +81,10 @@ impl Plan {
     }
 
     fn waiting(message: String) -> Self {
-        Self { waiting: Some(message), ..Self::default() }
+        Self {
+            waiting: Some(message),
+            ..Self::default()
+        }
     }
 }
 
@@ -99,7 +102,12 @@ pub fn plan(observed: &Observed, instance: Result<&Instance, &Invalid>, now: Tim
         return Plan::default();
     };
     let mut plan = plan_pod(observed, instance, now);
-    if !observed.object.finalizers().iter().any(|finalizer| finalizer == name::FINALIZER) {
+    if !observed
+        .object
+        .finalizers()
+        .iter()
+        .any(|finalizer| finalizer == name::FINALIZER)
+    {
         plan.actions.insert(0, Action::AddFinalizer);
     }
     plan
@@ -114,7 +122,10 @@ fn plan_deletion(observed: &Observed, instance: Option<&Instance>) -> Plan {
     }
     let orphaning = has("orphan");
     if orphaning || observed.pods.is_empty() {
-        return Plan { actions: vec![Action::RemoveFinalizer], ..Plan::default() };
+        return Plan {
+            actions: vec![Action::RemoveFinalizer],
+            ..Plan::default()
+        };
     }
     let grace = instance.map(grace_period_seconds);
     let actions = observed
@@ -123,7 +134,10 @@ fn plan_deletion(observed: &Observed, instance: Option<&Instance>) -> Plan {
         .filter(|pod| pod.meta().deletion_timestamp.is_none())
         .filter_map(|pod| delete(pod, grace, DeleteReason::Deleted))
         .collect();
-    Plan { actions, ..Plan::waiting("its Pod is ending".to_owned()) }
+    Plan {
+        actions,
+        ..Plan::waiting("its Pod is ending".to_owned())
+    }
 }
 
 fn plan_pod(observed: &Observed, instance: &Instance, now: Timestamp) -> Plan {
@@ -135,11 +149,15 @@ fn plan_pod(observed: &Observed, instance: &Instance, now: Timestamp) -> Plan {
             if !matches!(observed.config_map, Slot::Foreign(_)) {
                 actions.push(Action::CreatePod(Box::new(pod(instance, &tls))));
             }
-            Plan { actions, ..Plan::waiting("its Pod is being created".to_owned()) }
+            Plan {
+                actions,
+                ..Plan::waiting("its Pod is being created".to_owned())
+            }
         }
-        Slot::Adoptable(pod) => {
-            Plan { actions: Target::of(&**pod).map(Action::AdoptPod).into_iter().collect(), ..Plan::default() }
-        }
+        Slot::Adoptable(pod) => Plan {
+            actions: Target::of(&**pod).map(Action::AdoptPod).into_iter().collect(),
+            ..Plan::default()
+        },
         Slot::Foreign(_) => Plan::default(),
         Slot::Ours(pod) => plan_own_pod(observed, instance, config_map, pod, now),
     }
@@ -161,26 +179,48 @@ fn plan_own_pod(
         let wait = backoff(observed.failures).saturating_sub(state.ended_for(now));
         if wait.is_zero() {
             let actions = delete(pod, grace, DeleteReason::Failed).into_iter().collect();
-            return Plan { actions, ..Plan::waiting(format!("Pod {} ended and is replaced", pod.name_any())) };
+            return Plan {
+                actions,
+                ..Plan::waiting(format!("Pod {} ended and is replaced", pod.name_any()))
+            };
         }
-        let message = format!("Pod {} ended and is replaced in {} s", pod.name_any(), wait.as_secs().max(1));
-        return Plan { recheck: Some(wait), ..Plan::waiting(message) };
+        let message = format!(
+            "Pod {} ended and is replaced in {} s",
+            pod.name_any(),
+            wait.as_secs().max(1)
+        );
+        return Plan {
+            recheck: Some(wait),
+            ..Plan::waiting(message)
+        };
     }
-    if observed.revision_of(pod).is_some_and(|revision| revision != instance.revision) {
+    if observed
+        .revision_of(pod)
+        .is_some_and(|revision| revision != instance.revision)
+    {
         let actions = delete(pod, grace, DeleteReason::Outdated).into_iter().collect();
-        return Plan { actions, ..Plan::waiting(format!("Pod {} is replaced", pod.name_any())) };
+        return Plan {
+            actions,
+            ..Plan::waiting(format!("Pod {} is replaced", pod.name_any()))
+        };
     }
     let mut actions = plan_config_map(observed, config_map);
     if let Some(metadata) = pod_metadata_patch(instance, pod) {
         actions.extend(Target::of(&**pod).map(|target| Action::PatchPod { target, metadata }));
     }
-    Plan { actions, ..Plan::default() }
+    Plan {
+        actions,
+        ..Plan::default()
+    }
 }
 
 fn plan_config_map(observed: &Observed, desired: ConfigMap) -> Vec<Action> {
     match &observed.config_map {
         Slot::Absent => vec![Action::CreateConfigMap(Box::new(desired))],
-        Slot::Adoptable(found) => Target::of(&**found).map(Action::AdoptConfigMap).into_iter().collect(),
+        Slot::Adoptable(found) => Target::of(&**found)
+            .map(Action::AdoptConfigMap)
+            .into_iter()
+            .collect(),
         Slot::Foreign(_) => Vec::new(),
         Slot::Ours(found) => replacement(found, desired)
             .map(|config_map| Action::ReplaceConfigMap(Box::new(config_map)))
@@ -192,7 +232,9 @@ fn plan_config_map(observed: &Observed, desired: ConfigMap) -> Vec<Action> {
 /// The `ConfigMap` as it should be, if it is not; what others put on its metadata stays.
 fn replacement(found: &ConfigMap, desired: ConfigMap) -> Option<ConfigMap> {
     let labels = desired.metadata.labels.unwrap_or_default();
-    let labelled = labels.iter().all(|(key, value)| found.labels().get(key) == Some(value));
+    let labelled = labels
+        .iter()
+        .all(|(key, value)| found.labels().get(key) == Some(value));
     if labelled && found.data == desired.data && found.binary_data.is_none() {
         return None;
     }
@@ -206,9 +248,15 @@ fn replacement(found: &ConfigMap, desired: ConfigMap) -> Option<ConfigMap> {
 /// The metadata that the Pod should have and has not. The serving label is not among it: taking it away is how a
 /// Pod leaves.
 fn pod_metadata_patch(instance: &Instance, pod: &Pod) -> Option<Map<String, Value>> {
-    let mut patch = instance.template_metadata.patch_of(&pod.metadata).unwrap_or_default();
+    let mut patch = instance
+        .template_metadata
+        .patch_of(&pod.metadata)
+        .unwrap_or_default();
     let identity = build::metadata(instance).labels.unwrap_or_default();
-    for (key, value) in identity.iter().filter(|(key, value)| pod.labels().get(*key) != Some(value)) {
+    for (key, value) in identity
+        .iter()
+        .filter(|(key, value)| pod.labels().get(*key) != Some(value))
+    {
         let labels = patch.entry("labels").or_insert_with(|| json!({}));
         if let Some(labels) = labels.as_object_mut() {
             labels.insert(key.clone(), json!(value));
@@ -218,7 +266,11 @@ fn pod_metadata_patch(instance: &Instance, pod: &Pod) -> Option<Map<String, Valu
 }
 
 fn delete(pod: &Pod, grace_period_seconds: Option<u32>, why: DeleteReason) -> Option<Action> {
-    Target::of(pod).map(|target| Action::DeletePod { target, grace_period_seconds, why })
+    Target::of(pod).map(|target| Action::DeletePod {
+        target,
+        grace_period_seconds,
+        why,
+    })
 }
 
 /// The period that the current configuration needs, which may differ from the one that the Pod was created with.

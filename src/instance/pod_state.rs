@@ -48,7 +48,10 @@ impl PodState {
             ended,
             running: !ended
                 && container.is_some_and(|container| {
-                    container.state.as_ref().is_some_and(|state| state.running.is_some())
+                    container
+                        .state
+                        .as_ref()
+                        .is_some_and(|state| state.running.is_some())
                 }),
             ready_since: ready_since(pod),
             problem: problem(pod),
@@ -68,16 +71,28 @@ impl PodState {
     /// How long ago it ended.
     #[must_use]
     pub fn ended_for(&self, now: Timestamp) -> Duration {
-        self.ended_at.and_then(|ended| Duration::try_from(now.duration_since(ended)).ok()).unwrap_or_default()
+        self.ended_at
+            .and_then(|ended| Duration::try_from(now.duration_since(ended)).ok())
+            .unwrap_or_default()
     }
 }
 
 fn container(pod: &Pod) -> Option<&ContainerStatus> {
-    pod.status.as_ref()?.container_statuses.iter().flatten().find(|container| container.name == name::CONTAINER)
+    pod.status
+        .as_ref()?
+        .container_statuses
+        .iter()
+        .flatten()
+        .find(|container| container.name == name::CONTAINER)
 }
 
 fn condition<'a>(pod: &'a Pod, condition_type: &str) -> Option<&'a PodCondition> {
-    pod.status.as_ref()?.conditions.iter().flatten().find(|condition| condition.type_ == condition_type)
+    pod.status
+        .as_ref()?
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == condition_type)
 }
 
 fn ready_since(pod: &Pod) -> Option<Timestamp> {
@@ -94,17 +109,27 @@ fn problem(pod: &Pod) -> Option<Problem> {
     let status = pod.status.as_ref()?;
     if status.phase.as_deref() == Some("Failed") {
         let reason = status.reason.as_deref().unwrap_or("Failed");
-        let message = format!("Pod {pod_name}: {reason}: {}", status.message.as_deref().unwrap_or("its container ended"));
-        return Some(Problem { reason: Reason::NotReady, message });
+        let message = format!(
+            "Pod {pod_name}: {reason}: {}",
+            status.message.as_deref().unwrap_or("its container ended")
+        );
+        return Some(Problem {
+            reason: Reason::NotReady,
+            message,
+        });
     }
-    let unscheduled = condition(pod, "PodScheduled")
-        .filter(|scheduled| scheduled.status == "False" && scheduled.reason.as_deref() == Some("Unschedulable"));
+    let unscheduled = condition(pod, "PodScheduled").filter(|scheduled| {
+        scheduled.status == "False" && scheduled.reason.as_deref() == Some("Unschedulable")
+    });
     if let Some(scheduled) = unscheduled {
         let why = scheduled.message.as_deref().unwrap_or("no node fits");
         let message = format!(
             "Pod {pod_name} fits no node: {why}; add nodes, or ask for less in spec.template.spec.resources or schedulePolicies"
         );
-        return Some(Problem { reason: Reason::Unschedulable, message });
+        return Some(Problem {
+            reason: Reason::Unschedulable,
+            message,
+        });
     }
     waiting_problem(&pod_name, container(pod)?)
 }
@@ -113,7 +138,11 @@ fn waiting_problem(pod_name: &str, container: &ContainerStatus) -> Option<Proble
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
     let detail = waiting.message.as_deref().unwrap_or_default();
     let (reason, message) = match waiting.reason.as_deref()? {
-        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "RegistryUnavailable"
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "InvalidImageName"
+        | "ErrImageNeverPull"
+        | "RegistryUnavailable"
         | "ImageInspectError" => (
             Reason::ImageUnavailable,
             format!(
@@ -122,12 +151,14 @@ fn waiting_problem(pod_name: &str, container: &ContainerStatus) -> Option<Proble
                 container.image
             ),
         ),
-        "CrashLoopBackOff" | "RunContainerError" | "StartError" => {
-            (Reason::CrashLooping, format!("Pod {pod_name}: {}", crash(container)))
-        }
-        "CreateContainerConfigError" if detail.contains("secret") => {
-            (Reason::SecretMissing, format!("Pod {pod_name}: {detail}; create the Secret or the key"))
-        }
+        "CrashLoopBackOff" | "RunContainerError" | "StartError" => (
+            Reason::CrashLooping,
+            format!("Pod {pod_name}: {}", crash(container)),
+        ),
+        "CreateContainerConfigError" if detail.contains("secret") => (
+            Reason::SecretMissing,
+            format!("Pod {pod_name}: {detail}; create the Secret or the key"),
+        ),
         "CreateContainerConfigError" | "CreateContainerError" => {
             (Reason::NotReady, format!("Pod {pod_name}: {detail}"))
         }
@@ -137,12 +168,18 @@ fn waiting_problem(pod_name: &str, container: &ContainerStatus) -> Option<Proble
 }
 
 fn crash(container: &ContainerStatus) -> String {
-    let last = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+    let last = container
+        .last_state
+        .as_ref()
+        .and_then(|state| state.terminated.as_ref());
     let how = last.map_or_else(String::new, |last| {
         format!(
             ", last with exit code {}{}",
             last.exit_code,
-            last.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default()
+            last.reason
+                .as_ref()
+                .map(|reason| format!(" ({reason})"))
+                .unwrap_or_default()
         )
     });
     format!(

@@ -50,19 +50,33 @@ pub fn status(
     let status = TiProxyStatus {
         conditions,
         observed_generation: meta.generation,
-        replicas: Some(i32::from(pod.as_ref().is_some_and(|pod| !pod.terminating && !pod.ended))),
-        current_revision: if is_ready { update_revision.clone() } else { stored.current_revision.clone() },
+        replicas: Some(i32::from(
+            pod.as_ref().is_some_and(|pod| !pod.terminating && !pod.ended),
+        )),
+        current_revision: if is_ready {
+            update_revision.clone()
+        } else {
+            stored.current_revision.clone()
+        },
         update_revision: update_revision.or(stored.update_revision.clone()),
         ..stored.clone()
     };
-    let after = if progress.state == State::Working { patience(observed, now) } else { Duration::ZERO };
+    let after = if progress.state == State::Working {
+        patience(observed, now)
+    } else {
+        Duration::ZERO
+    };
     Report { status, after }
 }
 
 /// Nobody needs to hear of the first seconds of a life, or of a going, when all is well.
 fn patience(observed: &Observed, now: Timestamp) -> Duration {
     let meta = observed.object.meta();
-    let never_reported = observed.object.status.as_ref().is_none_or(|status| status.conditions.is_empty());
+    let never_reported = observed
+        .object
+        .status
+        .as_ref()
+        .is_none_or(|status| status.conditions.is_empty());
     let since = match &meta.deletion_timestamp {
         Some(deleted) => Some(deleted),
         None if never_reported => meta.creation_timestamp.as_ref(),
@@ -94,14 +108,20 @@ fn progress(
         return progress;
     }
     if observed.object.meta().deletion_timestamp.is_some() {
-        let message = plan.waiting.clone().unwrap_or_else(|| "the TiProxy is being deleted".to_owned());
+        let message = plan
+            .waiting
+            .clone()
+            .unwrap_or_else(|| "the TiProxy is being deleted".to_owned());
         return Progress::working(Reason::Leaving, message);
     }
     if let Err(invalid) = instance {
         return Progress::stalled(Reason::InvalidSpec, invalid.to_string());
     }
     if observed.paused {
-        return Progress::working(Reason::Paused, "the Cluster is paused; unset its spec.paused to go on");
+        return Progress::working(
+            Reason::Paused,
+            "the Cluster is paused; unset its spec.paused to go on",
+        );
     }
     if let Some(conflict) = foreign(observed) {
         return Progress::stalled(Reason::NameConflict, conflict.to_string());
@@ -126,9 +146,10 @@ fn progress(
                 found.name_any()
             ),
         ),
-        (Slot::Ours(found), _) => {
-            Progress::working(Reason::Progressing, format!("Pod {} is starting", found.name_any()))
-        }
+        (Slot::Ours(found), _) => Progress::working(
+            Reason::Progressing,
+            format!("Pod {} is starting", found.name_any()),
+        ),
         (Slot::Absent | Slot::Adoptable(_) | Slot::Foreign(_), _) => {
             Progress::working(Reason::Progressing, "its Pod is being created")
         }

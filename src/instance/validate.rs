@@ -3,6 +3,7 @@
 use kube::ResourceExt;
 
 use crate::api::{Discovery, TiProxy, TiProxySpec, name};
+use crate::problem::sentences;
 use crate::proxy_config::{self, Diagnosis, UserConfig};
 use crate::revision;
 use crate::template_metadata::TemplateMetadata;
@@ -48,27 +49,43 @@ pub enum Invalid {
     #[error("TiProxy {0}: spec.discovery.pdAddrs is empty; the group controller sets it")]
     NoDiscovery(String),
     /// The configuration cannot be carried out.
-    #[error("spec.template.spec.config: {}", proxy_config::summary(.0))]
+    #[error("spec.template.spec.config: {}", sentences(.0))]
     Config(Vec<Diagnosis>),
 }
 
 /// The group that a TiProxy belongs, or once belonged, to.
 #[must_use]
 pub fn group_of(instance: &TiProxy) -> Option<String> {
-    let owner = instance.owner_references().iter().find(|owner| owner.kind == "TiProxyGroup");
+    let owner = instance
+        .owner_references()
+        .iter()
+        .find(|owner| owner.kind == "TiProxyGroup");
     owner
         .map(|owner| owner.name.clone())
         .or_else(|| instance.labels().get(name::LABEL_GROUP).cloned())
-        .or_else(|| instance.spec.subdomain.strip_suffix("-tiproxy-peer").map(ToOwned::to_owned))
+        .or_else(|| {
+            instance
+                .spec
+                .subdomain
+                .strip_suffix("-tiproxy-peer")
+                .map(ToOwned::to_owned)
+        })
 }
 
 /// Validates a TiProxy.
 pub fn validate(instance: &TiProxy) -> Result<Instance, Invalid> {
     let name = instance.name_any();
-    let Some(group) = group_of(instance) else { return Err(Invalid::NoGroup(name)) };
+    let Some(group) = group_of(instance) else {
+        return Err(Invalid::NoGroup(name));
+    };
     let spec = instance.spec.clone();
-    let discovery = spec.discovery.clone().filter(|discovery| !discovery.pd_addrs.is_empty());
-    let Some(discovery) = discovery else { return Err(Invalid::NoDiscovery(name)) };
+    let discovery = spec
+        .discovery
+        .clone()
+        .filter(|discovery| !discovery.pd_addrs.is_empty());
+    let Some(discovery) = discovery else {
+        return Err(Invalid::NoDiscovery(name));
+    };
     let config =
         proxy_config::parse(spec.template.config.as_deref().unwrap_or_default()).map_err(Invalid::Config)?;
     Ok(Instance {

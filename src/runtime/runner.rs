@@ -107,6 +107,17 @@ pub enum Outcome {
     Skipped,
 }
 
+impl Outcome {
+    /// Waiting for the first of these times, or for an event only when there is none.
+    #[must_use]
+    pub fn waiting_for<const N: usize>(times: [Option<Duration>; N]) -> Self {
+        match times.into_iter().flatten().min() {
+            None => Self::Done,
+            recheck => Self::Waiting { recheck },
+        }
+    }
+}
+
 /// What kind of failure a reconcile met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorCategory {
@@ -122,6 +133,11 @@ pub enum ErrorCategory {
 pub trait ReconcileError: std::error::Error + Send + 'static {
     /// What kind of failure this is.
     fn category(&self) -> ErrorCategory;
+
+    /// Whether the next pass is likely to settle it.
+    fn is_conflict(&self) -> bool {
+        self.category() == ErrorCategory::Conflict
+    }
 }
 
 /// How a controller runs.

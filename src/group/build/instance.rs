@@ -10,7 +10,11 @@ pub fn instance(group: &Group, discovery: &Discovery, ordinal: u32) -> TiProxy {
     // From the beginning, so that it costs no write of its own.
     metadata.finalizers = Some(vec![name::FINALIZER.to_owned()]);
     group.template_metadata.put_into(&mut metadata);
-    TiProxy { metadata, spec: group.instance_spec(discovery), status: None }
+    TiProxy {
+        metadata,
+        spec: group.instance_spec(discovery),
+        status: None,
+    }
 }
 
 /// What a TiProxy that exists should say; what was decided once for it stays.

@@ -16,7 +16,10 @@ pub fn client(group: &Group) -> Service {
     let service_type = options.service_type.unwrap_or_default();
     let (sql, api) = group.ports();
     let node_port = options.node_ports.as_ref().and_then(|ports| ports.sql);
-    let mut ports = vec![ServicePort { node_port, ..port(name::PORT_SQL, sql) }];
+    let mut ports = vec![ServicePort {
+        node_port,
+        ..port(name::PORT_SQL, sql)
+    }];
     if service_type == ServiceType::ClusterIP {
         // The API asks for no password, so it is never offered to the outside.
         ports.push(port(name::PORT_API, api));
@@ -27,7 +30,11 @@ pub fn client(group: &Group) -> Service {
         labels.entry(key.clone()).or_insert_with(|| value.clone());
     }
     metadata.annotations = options.annotations.clone();
-    Service { metadata, spec: Some(client_spec(group, options, service_type, ports)), status: None }
+    Service {
+        metadata,
+        spec: Some(client_spec(group, options, service_type, ports)),
+        status: None,
+    }
 }
 
 fn client_spec(
@@ -44,9 +51,15 @@ fn client_spec(
         ip_family_policy: text(options.ip_family_policy.unwrap_or_default().as_str()),
         load_balancer_class: options.load_balancer_class.clone(),
         load_balancer_source_ranges: options.load_balancer_source_ranges.clone(),
-        external_traffic_policy: options.external_traffic_policy.and_then(|policy| text(policy.as_str())),
-        internal_traffic_policy: options.internal_traffic_policy.and_then(|policy| text(policy.as_str())),
-        session_affinity: options.session_affinity.and_then(|affinity| text(affinity.as_str())),
+        external_traffic_policy: options
+            .external_traffic_policy
+            .and_then(|policy| text(policy.as_str())),
+        internal_traffic_policy: options
+            .internal_traffic_policy
+            .and_then(|policy| text(policy.as_str())),
+        session_affinity: options
+            .session_affinity
+            .and_then(|affinity| text(affinity.as_str())),
         ..ServiceSpec::default()
     }
 }
@@ -63,7 +76,11 @@ pub fn peer(group: &Group) -> Service {
         ip_family_policy: Some(IpFamilyPolicy::PreferDualStack.as_str().to_owned()),
         ..ServiceSpec::default()
     };
-    Service { metadata: super::metadata(group, name::peer_service(&group.name)), spec: Some(spec), status: None }
+    Service {
+        metadata: super::metadata(group, name::peer_service(&group.name)),
+        spec: Some(spec),
+        status: None,
+    }
 }
 
 fn port(name: &str, number: u16) -> ServicePort {
@@ -82,7 +99,10 @@ fn port(name: &str, number: u16) -> ServicePort {
 pub fn replacement(found: &Service, desired: &Service) -> Option<Service> {
     let mut service = found.clone();
     extend(&mut service.metadata.labels, desired.metadata.labels.as_ref());
-    extend(&mut service.metadata.annotations, desired.metadata.annotations.as_ref());
+    extend(
+        &mut service.metadata.annotations,
+        desired.metadata.annotations.as_ref(),
+    );
     if let (Some(spec), Some(wanted)) = (service.spec.as_mut(), desired.spec.as_ref()) {
         merge(spec, wanted);
     }
@@ -99,12 +119,26 @@ fn merge(spec: &mut ServiceSpec, wanted: &ServiceSpec) {
     set(&mut spec.type_, wanted.type_.as_ref());
     set(&mut spec.selector, wanted.selector.as_ref());
     set(&mut spec.ip_family_policy, wanted.ip_family_policy.as_ref());
-    set(&mut spec.internal_traffic_policy, wanted.internal_traffic_policy.as_ref());
+    set(
+        &mut spec.internal_traffic_policy,
+        wanted.internal_traffic_policy.as_ref(),
+    );
     set(&mut spec.session_affinity, wanted.session_affinity.as_ref());
-    set(&mut spec.publish_not_ready_addresses, wanted.publish_not_ready_addresses.as_ref());
-    spec.load_balancer_source_ranges.clone_from(&wanted.load_balancer_source_ranges);
-    if wanted.type_.as_deref().is_some_and(|service_type| service_type != ServiceType::ClusterIP.as_str()) {
-        set(&mut spec.external_traffic_policy, wanted.external_traffic_policy.as_ref());
+    set(
+        &mut spec.publish_not_ready_addresses,
+        wanted.publish_not_ready_addresses.as_ref(),
+    );
+    spec.load_balancer_source_ranges
+        .clone_from(&wanted.load_balancer_source_ranges);
+    if wanted
+        .type_
+        .as_deref()
+        .is_some_and(|service_type| service_type != ServiceType::ClusterIP.as_str())
+    {
+        set(
+            &mut spec.external_traffic_policy,
+            wanted.external_traffic_policy.as_ref(),
+        );
         set(&mut spec.load_balancer_class, wanted.load_balancer_class.as_ref());
     } else {
         // The API server refuses these on a ClusterIP.
@@ -114,8 +148,14 @@ fn merge(spec: &mut ServiceSpec, wanted: &ServiceSpec) {
     let found = spec.ports.take().unwrap_or_default();
     let keeps_node_ports = spec.type_.as_deref() != Some(ServiceType::ClusterIP.as_str());
     let ports = wanted.ports.iter().flatten().map(|port| {
-        let allocated = found.iter().find(|found| found.name == port.name).and_then(|found| found.node_port);
-        ServicePort { node_port: port.node_port.or(allocated.filter(|_| keeps_node_ports)), ..port.clone() }
+        let allocated = found
+            .iter()
+            .find(|found| found.name == port.name)
+            .and_then(|found| found.node_port);
+        ServicePort {
+            node_port: port.node_port.or(allocated.filter(|_| keeps_node_ports)),
+            ..port.clone()
+        }
     });
     spec.ports = Some(ports.collect());
 }
@@ -125,4 +165,3 @@ fn set<T: Clone>(found: &mut Option<T>, wanted: Option<&T>) {
         *found = Some(wanted.clone());
     }
 }
-

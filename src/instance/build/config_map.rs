@@ -31,18 +31,32 @@ pub fn managed(instance: &Instance, tls: &Tls) -> Managed {
         api_port: template.api_port(),
         advertise_address: advertise_address(instance),
         pd_addresses: instance.discovery.pd_addrs.clone(),
-        labels: template.server.as_ref().and_then(|server| server.labels.clone()).unwrap_or_default(),
+        labels: template
+            .server
+            .as_ref()
+            .and_then(|server| server.labels.clone())
+            .unwrap_or_default(),
         default_labels: BTreeMap::new(),
-        label_name: template.balance.as_ref().and_then(|balance| balance.label_name.clone()),
-        traffic_replay: template.traffic_replay.as_ref().and_then(|replay| replay.enabled).unwrap_or(false),
+        label_name: template
+            .balance
+            .as_ref()
+            .and_then(|balance| balance.label_name.clone()),
+        traffic_replay: template
+            .traffic_replay
+            .as_ref()
+            .and_then(|replay| replay.enabled)
+            .unwrap_or(false),
         tls: tls.config.clone(),
+        version: Some(template.version.clone()),
     }
 }
 
 /// The Pod's stable DNS name, which TiDB, the dashboard and the other TiProxies use.
 fn advertise_address(instance: &Instance) -> String {
-    let name =
-        format!("{}.{}.{}.svc", instance.pod_name, instance.spec.subdomain, instance.namespace);
+    let name = format!(
+        "{}.{}.{}.svc",
+        instance.pod_name, instance.spec.subdomain, instance.namespace
+    );
     match &instance.discovery.cluster_domain {
         Some(domain) => format!("{name}.{domain}"),
         None => name,

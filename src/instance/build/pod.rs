@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, Lifecycle, LifecycleHandler, Pod, PodSpec,
-    ResourceFieldSelector, ResourceRequirements, SleepAction, Volume, VolumeMount,
+    ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, Lifecycle, LifecycleHandler, Pod,
+    PodSpec, ResourceFieldSelector, ResourceRequirements, SleepAction, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -14,12 +14,9 @@ use super::tls::Tls;
 use super::{probe, security_context};
 use crate::api::name;
 use crate::api::quantity::Quantity as QuantitySpec;
-use crate::proxy_config;
 
 const CONFIG_VOLUME: &str = "ti-config";
 const CONFIG_DIRECTORY: &str = "/etc/tiproxy";
-/// TiProxy's `graceful-close-conn-timeout` when the configuration does not set it, in seconds.
-const DEFAULT_GRACEFUL_CLOSE_SECONDS: i64 = 15;
 /// Seconds beside the three timers: PD out of reach (15), leaving etcd (2), metering (10), and some to spare.
 const GRACE_MARGIN_SECONDS: i64 = 30;
 
@@ -32,14 +29,21 @@ pub fn pod(instance: &Instance, tls: &Tls) -> Pod {
     labels.insert(name::LABEL_SERVING.to_owned(), "true".to_owned());
     metadata.annotations = Some(annotations(instance, tls));
     instance.template_metadata.put_into(&mut metadata);
-    Pod { metadata, spec: Some(spec(instance, tls)), status: None }
+    Pod {
+        metadata,
+        spec: Some(spec(instance, tls)),
+        status: None,
+    }
 }
 
 fn annotations(instance: &Instance, tls: &Tls) -> BTreeMap<String, String> {
     let scheme = if tls.http { "https" } else { "http" };
     [
         ("prometheus.io/scrape", "true".to_owned()),
-        ("prometheus.io/port", instance.spec.template.api_port().to_string()),
+        (
+            "prometheus.io/port",
+            instance.spec.template.api_port().to_string(),
+        ),
         // With the slash: TiProxy answers the path without it by a redirect.
         ("prometheus.io/path", "/metrics/".to_owned()),
         ("prometheus.io/scheme", scheme.to_owned()),
@@ -52,7 +56,10 @@ fn annotations(instance: &Instance, tls: &Tls) -> BTreeMap<String, String> {
 fn spec(instance: &Instance, tls: &Tls) -> PodSpec {
     let config = Volume {
         name: CONFIG_VOLUME.to_owned(),
-        config_map: Some(ConfigMapVolumeSource { name: instance.pod_name.clone(), ..ConfigMapVolumeSource::default() }),
+        config_map: Some(ConfigMapVolumeSource {
+            name: instance.pod_name.clone(),
+            ..ConfigMapVolumeSource::default()
+        }),
         ..Volume::default()
     };
     PodSpec {
@@ -65,7 +72,11 @@ fn spec(instance: &Instance, tls: &Tls) -> PodSpec {
         security_context: Some(security_context::of_pod()),
         termination_grace_period_seconds: Some(termination_grace_period_seconds(instance)),
         containers: vec![container(instance, tls)],
-        volumes: Some(std::iter::once(config).chain(tls.volumes.iter().cloned()).collect()),
+        volumes: Some(
+            std::iter::once(config)
+                .chain(tls.volumes.iter().cloned())
+                .collect(),
+        ),
         ..PodSpec::default()
     }
 }
@@ -90,14 +101,21 @@ fn container(instance: &Instance, tls: &Tls) -> Container {
             format!("{CONFIG_DIRECTORY}/{CONFIG_FILE}"),
         ]),
         env: go_max_procs(resources.as_ref()),
-        ports: Some(vec![port(name::PORT_SQL, template.sql_port()), port(name::PORT_API, template.api_port())]),
+        ports: Some(vec![
+            port(name::PORT_SQL, template.sql_port()),
+            port(name::PORT_API, template.api_port()),
+        ]),
         resources,
         lifecycle: pre_stop(template.pre_stop_sleep_seconds()),
         readiness_probe: Some(probes.readiness),
         liveness_probe: probes.liveness,
         startup_probe: probes.startup,
         security_context: Some(security_context::of_container()),
-        volume_mounts: Some(std::iter::once(config).chain(tls.mounts.iter().cloned()).collect()),
+        volume_mounts: Some(
+            std::iter::once(config)
+                .chain(tls.mounts.iter().cloned())
+                .collect(),
+        ),
         ..Container::default()
     }
 }
@@ -113,8 +131,14 @@ fn port(name: &str, number: u16) -> ContainerPort {
 
 /// The native sleep needs neither a shell nor `sleep` in the image.
 fn pre_stop(seconds: i64) -> Option<Lifecycle> {
-    let sleep = LifecycleHandler { sleep: Some(SleepAction { seconds }), ..LifecycleHandler::default() };
-    (seconds > 0).then(|| Lifecycle { pre_stop: Some(sleep), ..Lifecycle::default() })
+    let sleep = LifecycleHandler {
+        sleep: Some(SleepAction { seconds }),
+        ..LifecycleHandler::default()
+    };
+    (seconds > 0).then(|| Lifecycle {
+        pre_stop: Some(sleep),
+        ..Lifecycle::default()
+    })
 }
 
 fn resources(instance: &Instance) -> Option<ResourceRequirements> {
@@ -126,7 +150,10 @@ fn resources(instance: &Instance) -> Option<ResourceRequirements> {
     let side = |named: Option<&BTreeMap<String, QuantitySpec>>| {
         let mut quantities = both.clone();
         quantities.extend(
-            named.into_iter().flatten().map(|(resource, quantity)| (resource.clone(), quantity.to_kubernetes())),
+            named
+                .into_iter()
+                .flatten()
+                .map(|(resource, quantity)| (resource.clone(), quantity.to_kubernetes())),
         );
         (!quantities.is_empty()).then_some(quantities)
     };
@@ -140,20 +167,25 @@ fn resources(instance: &Instance) -> Option<ResourceRequirements> {
 /// TiProxy built with Go before 1.25 (v1.3.2 is) does not see the CPU limit of its container.
 fn go_max_procs(resources: Option<&ResourceRequirements>) -> Option<Vec<EnvVar>> {
     resources?.limits.as_ref()?.get("cpu")?;
-    let limit = ResourceFieldSelector { resource: "limits.cpu".to_owned(), ..ResourceFieldSelector::default() };
+    let limit = ResourceFieldSelector {
+        resource: "limits.cpu".to_owned(),
+        ..ResourceFieldSelector::default()
+    };
     Some(vec![EnvVar {
         name: "GOMAXPROCS".to_owned(),
         value: None,
-        value_from: Some(EnvVarSource { resource_field_ref: Some(limit), ..EnvVarSource::default() }),
+        value_from: Some(EnvVarSource {
+            resource_field_ref: Some(limit),
+            ..EnvVarSource::default()
+        }),
     }])
 }
 
 /// Time for the preStop sleep, TiProxy's two graceful timers, and what comes after them.
 #[must_use]
 pub fn termination_grace_period_seconds(instance: &Instance) -> i64 {
-    let timer = |key: &str| proxy_config::integer(&instance.config, &["proxy", key]);
     instance.spec.template.pre_stop_sleep_seconds()
-        + timer("graceful-wait-before-shutdown").unwrap_or(0).max(0)
-        + timer("graceful-close-conn-timeout").unwrap_or(DEFAULT_GRACEFUL_CLOSE_SECONDS).max(0)
+        + i64::from(instance.config.graceful_wait_seconds())
+        + i64::from(instance.config.graceful_close_seconds())
         + GRACE_MARGIN_SECONDS
 }

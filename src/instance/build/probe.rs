@@ -51,12 +51,32 @@ fn readiness(instance: &Instance, spec: &Probes, tls: &Tls) -> Probe {
                 scheme: Some(scheme.to_owned()),
                 ..HTTPGetAction::default()
             };
-            (Probe { http_get: Some(http_get), ..Probe::default() }, 3)
+            (
+                Probe {
+                    http_get: Some(http_get),
+                    ..Probe::default()
+                },
+                3,
+            )
         }
-        ReadinessProbeType::Tcp => (Probe { tcp_socket: Some(api_port()), ..Probe::default() }, 1),
+        ReadinessProbeType::Tcp => (
+            Probe {
+                tcp_socket: Some(api_port()),
+                ..Probe::default()
+            },
+            1,
+        ),
         ReadinessProbeType::Command => {
-            let exec = ExecAction { command: Some(health_command(instance, tls)) };
-            (Probe { exec: Some(exec), ..Probe::default() }, 3)
+            let exec = ExecAction {
+                command: Some(health_command(instance, tls)),
+            };
+            (
+                Probe {
+                    exec: Some(exec),
+                    ..Probe::default()
+                },
+                3,
+            )
         }
     };
     timed(probe, &readiness.timing, 5, timeout)
@@ -64,8 +84,17 @@ fn readiness(instance: &Instance, spec: &Probes, tls: &Tls) -> Probe {
 
 fn health_command(instance: &Instance, tls: &Tls) -> Vec<String> {
     let scheme = if tls.http { "https" } else { "http" };
-    let url = format!("{scheme}://127.0.0.1:{}{HEALTH_PATH}", instance.spec.template.api_port());
-    let mut command = vec!["curl".to_owned(), url, "--fail".to_owned(), "-sS".to_owned(), "--location".to_owned()];
+    let url = format!(
+        "{scheme}://127.0.0.1:{}{HEALTH_PATH}",
+        instance.spec.template.api_port()
+    );
+    let mut command = vec![
+        "curl".to_owned(),
+        url,
+        "--fail".to_owned(),
+        "-sS".to_owned(),
+        "--location".to_owned(),
+    ];
     if let Some(object) = tls.config.server_http.as_ref() {
         // The certificate names the Pod, not 127.0.0.1, so its name cannot be verified here.
         command.push("--insecure".to_owned());
@@ -78,11 +107,22 @@ fn health_command(instance: &Instance, tls: &Tls) -> Vec<String> {
 
 fn tcp_probe(spec: Option<&TcpProbe>) -> Option<Probe> {
     let spec = spec.filter(|spec| spec.enabled.unwrap_or(false))?;
-    Some(timed(Probe { tcp_socket: Some(api_port()), ..Probe::default() }, &spec.timing, 10, 1))
+    Some(timed(
+        Probe {
+            tcp_socket: Some(api_port()),
+            ..Probe::default()
+        },
+        &spec.timing,
+        10,
+        1,
+    ))
 }
 
 fn api_port() -> TCPSocketAction {
-    TCPSocketAction { host: None, port: IntOrString::String(name::PORT_API.to_owned()) }
+    TCPSocketAction {
+        host: None,
+        port: IntOrString::String(name::PORT_API.to_owned()),
+    }
 }
 
 fn timed(probe: Probe, timing: &ProbeTiming, period: i32, timeout: i32) -> Probe {

@@ -3,13 +3,14 @@
 //! The table of the design, section 5. Secrets are mounted by name and never read.
 
 use k8s_openapi::api::core::v1::{
-    KeyToPath, ProjectedVolumeSource, SecretProjection, SecretVolumeSource, Volume, VolumeMount, VolumeProjection,
+    KeyToPath, ProjectedVolumeSource, SecretProjection, SecretVolumeSource, Volume, VolumeMount,
+    VolumeProjection,
 };
 
 use super::super::validate::Instance;
 use crate::api::name::{SecretPurpose, default_secret};
 use crate::api::security::{ClientAuth, SecretReference, ServerTls, Tls as TlsSpec};
-use crate::proxy_config::{Tls as TlsConfig, TlsObject};
+use crate::proxy_config::{Tls as TlsConfig, TlsFiles};
 
 const CA: &str = "ca.crt";
 const CERTIFICATE: &str = "tls.crt";
@@ -36,16 +37,34 @@ struct Place {
     path: &'static str,
 }
 
-const CLUSTER: Place = Place { volume: "ti-tls", path: "/var/lib/tiproxy-tls" };
-const HTTP: Place = Place { volume: "ti-tiproxy-http-tls", path: "/var/lib/tiproxy-http-tls" };
-const SQL: Place = Place { volume: "ti-tiproxy-sql-tls", path: "/var/lib/tiproxy-sql-tls" };
-const BACKEND: Place = Place { volume: "ti-tiproxy-tidb-tls", path: "/var/lib/tiproxy-tidb-tls" };
+const CLUSTER: Place = Place {
+    volume: "ti-tls",
+    path: "/var/lib/tiproxy-tls",
+};
+const HTTP: Place = Place {
+    volume: "ti-tiproxy-http-tls",
+    path: "/var/lib/tiproxy-http-tls",
+};
+const SQL: Place = Place {
+    volume: "ti-tiproxy-sql-tls",
+    path: "/var/lib/tiproxy-sql-tls",
+};
+const BACKEND: Place = Place {
+    volume: "ti-tiproxy-tidb-tls",
+    path: "/var/lib/tiproxy-tidb-tls",
+};
 
 /// The TLS of a TiProxy.
 #[must_use]
 pub fn tls(instance: &Instance) -> Tls {
     let none = TlsSpec::default();
-    let spec = instance.spec.template.security.as_ref().and_then(|security| security.tls.as_ref()).unwrap_or(&none);
+    let spec = instance
+        .spec
+        .template
+        .security
+        .as_ref()
+        .and_then(|security| security.tls.as_ref())
+        .unwrap_or(&none);
     let mut tls = Tls::default();
     if instance.discovery.tls.unwrap_or(false) {
         cluster(instance, spec, &mut tls);
@@ -58,8 +77,11 @@ pub fn tls(instance: &Instance) -> Tls {
 
 fn cluster(instance: &Instance, spec: &TlsSpec, tls: &mut Tls) {
     let (ca, pair) = cluster_secrets(instance, spec);
-    let skip_ca =
-        spec.cluster.as_ref().and_then(|cluster| cluster.insecure_skip_tls_verify).unwrap_or(false);
+    let skip_ca = spec
+        .cluster
+        .as_ref()
+        .and_then(|cluster| cluster.insecure_skip_tls_verify)
+        .unwrap_or(false);
     // With a CA TiProxy ignores skip-ca, so not verifying means not giving it the CA.
     let ca = (!skip_ca).then_some(ca);
     tls.config.cluster = Some(tls.mount(&CLUSTER, ca, Some(pair), skip_ca));
@@ -69,8 +91,16 @@ fn cluster(instance: &Instance, spec: &TlsSpec, tls: &mut Tls) {
 fn cluster_secrets(instance: &Instance, spec: &TlsSpec) -> (String, String) {
     let cluster = spec.cluster.as_ref();
     (
-        secret(instance, cluster.and_then(|cluster| cluster.ca.as_ref()), SecretPurpose::Cluster),
-        secret(instance, cluster.and_then(|cluster| cluster.cert_key_pair.as_ref()), SecretPurpose::Cluster),
+        secret(
+            instance,
+            cluster.and_then(|cluster| cluster.ca.as_ref()),
+            SecretPurpose::Cluster,
+        ),
+        secret(
+            instance,
+            cluster.and_then(|cluster| cluster.cert_key_pair.as_ref()),
+            SecretPurpose::Cluster,
+        ),
     )
 }
 
@@ -80,8 +110,12 @@ fn http(instance: &Instance, spec: &TlsSpec, tls: &mut Tls) {
         return;
     }
     let (default_ca, default_pair) = cluster_secrets(instance, spec);
-    let ca = server.and_then(|server| server.ca.as_ref()).map_or(default_ca, |ca| ca.name.clone());
-    let pair = server.and_then(|server| server.cert_key_pair.as_ref()).map_or(default_pair, |pair| pair.name.clone());
+    let ca = server
+        .and_then(|server| server.ca.as_ref())
+        .map_or(default_ca, |ca| ca.name.clone());
+    let pair = server
+        .and_then(|server| server.cert_key_pair.as_ref())
+        .map_or(default_pair, |pair| pair.name.clone());
     tls.http = true;
     let auth = client_auth(server);
     tls.http_requires_certificate = auth == ClientAuth::RequireClientCert;
@@ -90,28 +124,34 @@ fn http(instance: &Instance, spec: &TlsSpec, tls: &mut Tls) {
 }
 
 fn sql(instance: &Instance, spec: &TlsSpec, tls: &mut Tls) {
-    let Some(mysql) = spec.mysql.as_ref().filter(|mysql| mysql.enabled) else { return };
+    let Some(mysql) = spec.mysql.as_ref().filter(|mysql| mysql.enabled) else {
+        return;
+    };
     let ca = secret(instance, mysql.ca.as_ref(), SecretPurpose::Server);
     let pair = secret(instance, mysql.cert_key_pair.as_ref(), SecretPurpose::Server);
     let (ca, skip_ca) = server_side(client_auth(Some(mysql)), ca);
-    tls.config.server = Some(tls.mount(&SQL, ca, Some(pair), skip_ca));
+    tls.config.server_sql = Some(tls.mount(&SQL, ca, Some(pair), skip_ca));
 }
 
 fn backend(instance: &Instance, spec: &TlsSpec, tls: &mut Tls) {
-    let Some(backend) = spec.backend.as_ref().filter(|backend| backend.enabled) else { return };
+    let Some(backend) = spec.backend.as_ref().filter(|backend| backend.enabled) else {
+        return;
+    };
     let skip_ca = backend.insecure_skip_tls_verify.unwrap_or(false);
     let ca = (!skip_ca).then(|| secret(instance, backend.ca.as_ref(), SecretPurpose::Backend));
     let pair = backend
         .mutual
         .unwrap_or(false)
         .then(|| secret(instance, backend.cert_key_pair.as_ref(), SecretPurpose::Backend));
-    tls.config.sql = Some(tls.mount(&BACKEND, ca, pair, skip_ca));
+    tls.config.backend = Some(tls.mount(&BACKEND, ca, pair, skip_ca));
     // Without it clients without TLS would reach TiDB without TLS.
     tls.config.require_backend_tls = true;
 }
 
 fn client_auth(server: Option<&ServerTls>) -> ClientAuth {
-    server.and_then(|server| server.client_auth).unwrap_or(ClientAuth::VerifyClientCertIfNeed)
+    server
+        .and_then(|server| server.client_auth)
+        .unwrap_or(ClientAuth::VerifyClientCertIfNeed)
 }
 
 /// What a server asks of its clients: the CA's Secret, and whether a client without certificate is welcome.
@@ -124,14 +164,17 @@ fn server_side(auth: ClientAuth, ca: String) -> (Option<String>, bool) {
 }
 
 fn secret(instance: &Instance, named: Option<&SecretReference>, purpose: SecretPurpose) -> String {
-    named.map_or_else(|| default_secret(&instance.group, purpose), |reference| reference.name.clone())
+    named.map_or_else(
+        || default_secret(&instance.group, purpose),
+        |reference| reference.name.clone(),
+    )
 }
 
 impl Tls {
     /// Mounts what is given at a place, and tells the configuration where it is.
-    fn mount(&mut self, place: &Place, ca: Option<String>, pair: Option<String>, skip_ca: bool) -> TlsObject {
+    fn mount(&mut self, place: &Place, ca: Option<String>, pair: Option<String>, skip_ca: bool) -> TlsFiles {
         let path = |file: &str| format!("{}/{file}", place.path);
-        let object = TlsObject {
+        let object = TlsFiles {
             ca: ca.as_ref().map(|_| path(CA)),
             cert: pair.as_ref().map(|_| path(CERTIFICATE)),
             key: pair.as_ref().map(|_| path(KEY)),
@@ -180,11 +223,21 @@ fn volume(place: &Place, ca: Option<String>, pair: Option<String>) -> Option<Vol
 
 fn projection(secret: String, keys: &[&str]) -> VolumeProjection {
     VolumeProjection {
-        secret: Some(SecretProjection { name: secret, items: Some(items(keys)), optional: None }),
+        secret: Some(SecretProjection {
+            name: secret,
+            items: Some(items(keys)),
+            optional: None,
+        }),
         ..VolumeProjection::default()
     }
 }
 
 fn items(keys: &[&str]) -> Vec<KeyToPath> {
-    keys.iter().map(|key| KeyToPath { key: (*key).to_owned(), path: (*key).to_owned(), mode: None }).collect()
+    keys.iter()
+        .map(|key| KeyToPath {
+            key: (*key).to_owned(),
+            path: (*key).to_owned(),
+            mode: None,
+        })
+        .collect()
 }
