@@ -137,6 +137,7 @@ impl Definition {
     fn finish(mut self) -> Result<CustomResourceDefinition, CrdError> {
         // As in built-in kinds a `null` means absent; a nullable field would keep it, and rules would see it.
         remove_nullable(&mut self.crd);
+        join_lines(&mut self.crd);
         serde_json::from_value(self.crd).map_err(|source| CrdError::Json {
             kind: self.kind.into(),
             source,
@@ -257,6 +258,28 @@ fn remove_nullable(schema: &mut Value) {
             fields.values_mut().for_each(remove_nullable);
         }
         Value::Array(items) => items.iter_mut().for_each(remove_nullable),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Makes each paragraph of a description one line, which `kubectl explain` wraps to the terminal's width.
+fn join_lines(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match field {
+                    Value::String(text) if name == "description" => {
+                        *text = text
+                            .split("\n\n")
+                            .map(|paragraph| paragraph.replace('\n', " "))
+                            .collect::<Vec<_>>()
+                            .join("\n\n");
+                    }
+                    other => join_lines(other),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(join_lines),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

@@ -95,7 +95,7 @@ pub struct TiProxyGroupSpec {
     #[schemars(range(min = 0, max = 86400))]
     pub min_ready_seconds: Option<i64>,
     /// Seconds without progress after which a rollout is reported as stalled; time spent draining does not count.
-    /// Must be more than `minReadySeconds`. Default: 600.
+    /// Must be more than `minReadySeconds`. Default: 600, or twice `minReadySeconds` when that is more.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 604_800))]
     pub progress_deadline_seconds: Option<i32>,

@@ -46,7 +46,7 @@ use Message::{Expression, Text};
 
 const LABEL_VALUES: &str =
     "self.all(key, self[key].matches('^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$'))";
-const LABEL_KEYS: &str = "self.all(key, key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$'))";
+const LABEL_KEYS: &str = r"self.all(key, key.indexOf('/') <= 253 && key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$'))";
 const LABEL_VALUES_TEXT: Message = Expression(
     "'the label value \"' + self[self.filter(key, !self[key].matches('^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$'))[0]] + '\" is not allowed: letters, digits, \"-\", \"_\" and \".\", beginning and ending with a letter or digit'",
     "a label value holds letters, digits, \"-\", \"_\" and \".\", beginning and ending with a letter or digit",
@@ -54,7 +54,6 @@ const LABEL_VALUES_TEXT: Message = Expression(
 const LABEL_KEYS_TEXT: Message = Text(
     "a label key is a name of letters, digits, \"-\", \"_\" and \".\", with an optional DNS prefix and \"/\" before it",
 );
-const INT_OR_PERCENT: &str = "type(self) == int ? self >= 0 : self.matches('^[0-9]{1,3}%$')";
 const PROBE_TIMING: &str = "(has(self.enabled) && self.enabled) || !(has(self.initialDelaySeconds) || has(self.timeoutSeconds) || has(self.periodSeconds) || has(self.successThreshold) || has(self.failureThreshold))";
 const PROBE_SUCCESS: &str = "!has(self.successThreshold) || self.successThreshold == 1";
 const VERSION: &str = r"self.matches('^v?(0|[1-9][0-9]*)\\.(0|[1-9][0-9]*)\\.(0|[1-9][0-9]*)(-(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)(\\.(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*)?$')";
@@ -62,7 +61,7 @@ const CLUSTER_NAME: &str =
     r"self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')";
 const PD_ADDRESS: &str = r"self.matches('^(\\[[0-9a-fA-F:.]+\\]|[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?):[0-9]{1,5}$') && int(self.substring(self.lastIndexOf(':') + 1)) >= 1 && int(self.substring(self.lastIndexOf(':') + 1)) <= 65535";
 const PORTS_DIFFER: &str = "(has(self.port) ? (has(self.port.sql) ? self.port.sql : 6000) : (has(self.ports) && has(self.ports.client) ? self.ports.client.port : 6000)) != (has(self.port) ? (has(self.port.api) ? self.port.api : 3080) : (has(self.ports) && has(self.ports.api) ? self.ports.api.port : 3080))";
-const PORTS_DIFFER_TEXT: &str = "'the SQL port and the API port must differ, both are ' + string((has(self.port) ? (has(self.port.sql) ? self.port.sql : 6000) : (has(self.ports) && has(self.ports.client) ? self.ports.client.port : 6000))) + ' (defaults: SQL 6000, API 3080)'";
+const PORTS_DIFFER_TEXT: &str = "'the SQL port and the API port must differ, both are %d (defaults: SQL 6000, API 3080)'.format([has(self.port) ? (has(self.port.sql) ? self.port.sql : 6000) : (has(self.ports) && has(self.ports.client) ? self.ports.client.port : 6000)])";
 
 /// All rules.
 pub const RULES: &[Rule] = &[
@@ -121,29 +120,30 @@ pub const RULES: &[Rule] = &[
         name: "max-surge",
         base: Group,
         path: "spec.maxSurge",
-        rule: INT_OR_PERCENT,
+        rule: "type(self) == int ? self >= 0 && self <= 100000 : self.matches('^[0-9]{1,3}%$')",
         message: Expression(
-            "'maxSurge: \"' + string(self) + '\" must be a number of at least 0 or a percentage such as \"25%\"'",
-            "maxSurge must be a number of at least 0 or a percentage such as \"25%\"",
+            "'maxSurge: %s must be a number from 0 to 100000 or a percentage such as \"25%%\"'.format([self])",
+            "maxSurge must be a number from 0 to 100000 or a percentage such as \"25%\"",
         ),
     },
     Rule {
         name: "max-unavailable",
         base: Group,
         path: "spec.maxUnavailable",
-        rule: "type(self) == int ? self >= 0 : self.matches('^(100|[0-9]{1,2})%$')",
+        rule: "type(self) == int ? self >= 0 && self <= 100000 : self.matches('^(100|[0-9]{1,2})%$')",
         message: Expression(
-            "'maxUnavailable: \"' + string(self) + '\" must be a number of at least 0 or a percentage from \"0%\" to \"100%\"'",
-            "maxUnavailable must be a number of at least 0 or a percentage from \"0%\" to \"100%\"",
+            "'maxUnavailable: %s must be a number from 0 to 100000 or a percentage from \"0%%\" to \"100%%\"'.format([self])",
+            "maxUnavailable must be a number from 0 to 100000 or a percentage from \"0%\" to \"100%\"",
         ),
     },
     Rule {
         name: "progress-deadline",
         base: Group,
         path: "spec",
-        rule: "(has(self.progressDeadlineSeconds) ? self.progressDeadlineSeconds : 600) > (has(self.minReadySeconds) ? self.minReadySeconds : 10)",
+        // Only when it is given: a manifest of TiDB Operator may have any minReadySeconds.
+        rule: "!has(self.progressDeadlineSeconds) || self.progressDeadlineSeconds > (has(self.minReadySeconds) ? self.minReadySeconds : 10)",
         message: Expression(
-            "'progressDeadlineSeconds (' + string(has(self.progressDeadlineSeconds) ? self.progressDeadlineSeconds : 600) + ') must be more than minReadySeconds (' + string(has(self.minReadySeconds) ? self.minReadySeconds : 10) + ')'",
+            "'progressDeadlineSeconds (%d) must be more than minReadySeconds (%d)'.format([self.progressDeadlineSeconds, has(self.minReadySeconds) ? self.minReadySeconds : 10])",
             "progressDeadlineSeconds must be more than minReadySeconds",
         ),
     },
@@ -347,7 +347,7 @@ pub const RULES: &[Rule] = &[
         name: "volume-sub-path",
         base: Template,
         path: "volumes[].mounts[].subPath",
-        rule: "!self.startsWith('/') && !self.split('/').exists(part, part == '..')",
+        rule: "!self.startsWith('/') && self != '..' && !self.startsWith('../') && !self.endsWith('/..') && !self.contains('/../')",
         message: Expression(
             "'subPath: \"' + self + '\" must be a relative path without \"..\"'",
             "subPath must be a relative path without \"..\"",

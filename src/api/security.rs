@@ -71,7 +71,7 @@ pub struct BackendTls {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mutual: Option<bool>,
     /// Whether TiDB's certificate is accepted without verification. Default: `false`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "insecureSkipTLSVerify", skip_serializing_if = "Option::is_none")]
     pub insecure_skip_tls_verify: Option<bool>,
     /// The Secret with `ca.crt`. Default: the default Secret of this TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,7 +86,7 @@ pub struct BackendTls {
 #[serde(rename_all = "camelCase")]
 pub struct ClusterTls {
     /// Whether certificates of PD and TiDB are accepted without verification. Default: `false`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "insecureSkipTLSVerify", skip_serializing_if = "Option::is_none")]
     pub insecure_skip_tls_verify: Option<bool>,
     /// The Secret with `ca.crt`. Default: `<group>-tiproxy-cluster-secret`.
     #[serde(skip_serializing_if = "Option::is_none")]

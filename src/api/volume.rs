@@ -39,11 +39,11 @@ pub struct VolumeMount {
     #[schemars(length(max = 64))]
     pub mount_type: Option<String>,
     /// The absolute path in the container.
-    #[schemars(length(min = 1, max = 4096))]
+    #[schemars(length(min = 1, max = 1024))]
     pub mount_path: String,
     /// The folder of the volume that is mounted. Default: its root.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 4096))]
+    #[schemars(length(max = 1024))]
     pub sub_path: Option<String>,
 }
 

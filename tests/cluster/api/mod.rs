@@ -1,0 +1,7 @@
+//! The API as the API server enforces it: schema, rules, defaults, subresources, and what kubectl makes of it.
+
+mod change;
+mod group_cases;
+mod manifest;
+mod rule;
+mod template_cases;

@@ -1,0 +1,127 @@
+//! What every test against a cluster needs: see [`run`].
+
+pub(crate) mod audit;
+pub(crate) mod cluster;
+pub(crate) mod history;
+pub(crate) mod kubectl;
+pub(crate) mod namespace;
+pub(crate) mod objects;
+#[allow(dead_code, reason = "used by the tests of the controllers")]
+pub(crate) mod operator;
+pub(crate) mod wait;
+
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::time::Duration;
+
+use futures::FutureExt;
+use kube::{Api, Client, Resource};
+
+use audit::Audit;
+use cluster::Settings;
+use history::History;
+use kubectl::Kubectl;
+use operator::Operator;
+
+/// How long a test may take before it counts as hanging.
+const TIME_LIMIT: Duration = Duration::from_secs(300);
+
+/// What a test works with: a namespace of its own, as the cluster's administrator.
+pub(crate) struct Test {
+    /// The name of the test.
+    pub(crate) name: String,
+    /// A client with the administrator's rights.
+    pub(crate) client: Client,
+    /// The test's own namespace.
+    pub(crate) namespace: String,
+    /// kubectl, as administrator, in the test's namespace.
+    pub(crate) kubectl: Kubectl,
+    settings: &'static Settings,
+}
+
+impl Test {
+    /// The objects of a kind in the test's namespace.
+    pub(crate) fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// A client with the rights that the operator has.
+    pub(crate) async fn operator_client(&self) -> Client {
+        cluster::client(&self.settings.operator_kubeconfig).await
+    }
+
+    /// Starts the operator for the test's namespace and waits until it is ready. It dies with the returned value.
+    pub(crate) async fn start_operator(&self) -> Operator {
+        self.start_operator_with(&[]).await
+    }
+
+    /// As [`Test::start_operator`], with more arguments.
+    pub(crate) async fn start_operator_with(&self, arguments: &[&str]) -> Operator {
+        let operator = Operator::spawn(
+            &self.settings.operator_kubeconfig,
+            &self.namespace,
+            &self.directory(),
+            arguments,
+        );
+        operator.wait_until_ready().await;
+        operator
+    }
+
+    /// Counts what the operator asks of the API server in the test's namespace from now on.
+    pub(crate) fn audit(&self) -> Audit {
+        Audit::from_now(self.settings.audit_log(), &self.namespace)
+    }
+
+    /// Records every change in the test's namespace from now on.
+    pub(crate) async fn record_history(&self) -> History {
+        History::record(self.client.clone(), &self.namespace).await
+    }
+
+    /// Where the test leaves its logs.
+    fn directory(&self) -> std::path::PathBuf {
+        let directory = cluster::output_directory().join(&self.namespace);
+        std::fs::create_dir_all(&directory).expect("the test's directory can be made");
+        directory
+    }
+}
+
+/// Runs a test in a fresh namespace, which goes afterwards whatever happens.
+pub(crate) fn run(test: impl AsyncFnOnce(&Test)) {
+    run_within(TIME_LIMIT, test);
+}
+
+/// As [`run`], with a time limit of the test's own.
+pub(crate) fn run_within(limit: Duration, test: impl AsyncFnOnce(&Test)) {
+    let settings = Settings::get();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime starts");
+    cluster::prepare(settings, &runtime);
+    runtime.block_on(async {
+        let client = cluster::client(&settings.kubeconfig).await;
+        let namespace = namespace::create(&client).await;
+        let context = Test {
+            name: std::thread::current().name().unwrap_or("main").to_owned(),
+            kubectl: Kubectl::new(settings, &namespace),
+            client,
+            namespace,
+            settings,
+        };
+        let outcome = AssertUnwindSafe(tokio::time::timeout(limit, test(&context)))
+            .catch_unwind()
+            .await;
+        if !matches!(outcome, Ok(Ok(()))) {
+            namespace::print_state(&context).await;
+        }
+        namespace::delete(&context.client, &context.namespace).await;
+        match outcome {
+            Ok(in_time) => assert!(in_time.is_ok(), "not finished within {limit:?}"),
+            Err(panic) => resume_unwind(panic),
+        }
+    });
+}

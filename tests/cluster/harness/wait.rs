@@ -1,0 +1,30 @@
+//! Waiting for something to come true.
+
+use std::time::{Duration, Instant};
+
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Looks again and again until `look` gives a value; after `limit` the test fails with what was seen last.
+///
+/// `look` returns the value, or as an error a text that describes what it saw instead.
+pub(crate) async fn eventually<T>(
+    limit: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
+    let start = Instant::now();
+    loop {
+        match look().await {
+            Ok(value) => return value,
+            Err(seen) if start.elapsed() >= limit => {
+                panic!("not within {limit:?}: {what}; last seen: {seen}")
+            }
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+/// The value when a condition holds, else what was seen: the usual end of a `look` of [`eventually`].
+pub(crate) fn expect<T: std::fmt::Debug>(holds: bool, seen: T) -> Result<T, String> {
+    if holds { Ok(seen) } else { Err(format!("{seen:?}")) }
+}

@@ -1,0 +1,16 @@
+//! Tests against a real API server; `./hack/test.sh` starts one and runs them.
+//!
+//! Each is `#[ignore]`d, so that a plain `cargo test` touches no cluster: [`harness::cluster`] names the variables
+//! that choose one. Run by hand: `cargo test --test cluster -- --include-ignored`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
+
+mod api;
+mod harness;
+mod harness_test;
