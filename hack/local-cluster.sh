@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# shellcheck source-path=SCRIPTDIR
+# shellcheck source-path=SCRIPTDIR disable=SC1091,SC2154 # Clean without -x, too.
 # A real Kubernetes control plane with simulated nodes, as ordinary processes of an ordinary user.
 set -euo pipefail
 shopt -s inherit_errexit
@@ -198,11 +198,13 @@ start_control_plane() {
   wait_until "the API server's readiness" administrate get --raw /readyz
   [[ -z $crds ]] || administrate create -f "$crds" >/dev/null
 
-  # Without service account credentials the controllers are forbidden their work.
+  # Without service account credentials the controllers are forbidden their work. On a starved machine
+  # kwok is late with its heartbeats; the long grace period keeps that from making Pods unready.
   start kube-controller-manager --kubeconfig "$dir/pki/kubeconfig-kube-controller-manager" \
     --use-service-account-credentials=true --leader-elect=false --secure-port 0 \
     --service-account-private-key-file "$dir/pki/service-account.key" --root-ca-file "$dir/pki/ca.crt" \
     --kube-api-qps 1000 --kube-api-burst 2000 --concurrent-gc-syncs 50 \
+    --node-monitor-grace-period 1h \
     --flex-volume-plugin-dir "$dir/flexvolume" # Created at start; its default is outside of our directory.
   start kube-scheduler --kubeconfig "$dir/pki/kubeconfig-kube-scheduler" --leader-elect=false --secure-port 0 \
     --kube-api-qps 1000 --kube-api-burst 2000
