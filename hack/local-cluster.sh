@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# shellcheck source-path=SCRIPTDIR
+# shellcheck source-path=SCRIPTDIR disable=SC1091,SC2154 # Clean without -x, too.
 # A real Kubernetes control plane with simulated nodes, as ordinary processes of an ordinary user.
 set -euo pipefail
 shopt -s inherit_errexit
@@ -93,26 +93,40 @@ administrate() {
   HOME=$dir "$bin/kubectl" --kubeconfig "$dir/kubeconfig" "$@"
 }
 
-stop_all() {
-  local component index attempt
-  # The API server before etcd: without etcd it does not end by itself.
-  for ((index = ${#components[@]} - 1; index >= 0; index--)); do
-    component=${components[index]}
-    ! is_running "$component" || kill "$(pid_of "$component")" 2>/dev/null || true
-    [[ $component == kube-apiserver || $component == etcd ]] || continue
-    for ((attempt = 0; attempt < 100; attempt++)); do
-      is_running "$component" || break
-      sleep 0.05
+# A process that is dead but not yet reaped by its parent has ended too.
+has_ended() {
+  local state
+  state=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+  [[ $state == *') Z '* ]]
+}
+
+# stop COMPONENT: returns when it has ended, so that its port and files are free.
+stop() {
+  local pid signal attempt
+  is_running "$1" || return 0
+  pid=$(pid_of "$1")
+  for signal in TERM KILL; do
+    kill "-$signal" "$pid" 2>/dev/null || true
+    for ((attempt = 0; attempt < 500; attempt++)); do
+      ! has_ended "$pid" || return 0
+      sleep 0.02
     done
   done
-  for component in "${components[@]}"; do
-    ! is_running "$component" || kill -KILL "$(pid_of "$component")" 2>/dev/null || true
+  fail "$1, process $pid, does not end"
+}
+
+stop_all() {
+  local index
+  # Against the order of their start: without etcd the API server does not end by itself.
+  for ((index = ${#components[@]} - 1; index >= 0; index--)); do
+    stop "${components[index]}"
   done
-  rm -rf -- "$dir/run" "$dir/etcd" "$dir/pki" "$dir/.kube" "$dir"/kubeconfig*
+  rm -rf -- "$dir/run" "$dir/etcd" "$dir/pki" "$dir/.kube" "$dir/flexvolume" "$dir"/kubeconfig*
 }
 
 # Takes the directory for this command alone; the lock ends with the script.
 lock() {
+  require_tool flock "apt-get install -y util-linux"
   exec 9>"$dir/.local-cluster"
   flock -w 120 9 || fail "another local-cluster.sh is busy with $dir"
 }
@@ -184,11 +198,14 @@ start_control_plane() {
   wait_until "the API server's readiness" administrate get --raw /readyz
   [[ -z $crds ]] || administrate create -f "$crds" >/dev/null
 
-  # Without service account credentials the controllers are forbidden their work.
+  # Without service account credentials the controllers are forbidden their work. On a starved machine
+  # kwok is late with its heartbeats; the long grace period keeps that from making Pods unready.
   start kube-controller-manager --kubeconfig "$dir/pki/kubeconfig-kube-controller-manager" \
     --use-service-account-credentials=true --leader-elect=false --secure-port 0 \
     --service-account-private-key-file "$dir/pki/service-account.key" --root-ca-file "$dir/pki/ca.crt" \
-    --kube-api-qps 1000 --kube-api-burst 2000 --concurrent-gc-syncs 50
+    --kube-api-qps 1000 --kube-api-burst 2000 --concurrent-gc-syncs 50 \
+    --node-monitor-grace-period 1h \
+    --flex-volume-plugin-dir "$dir/flexvolume" # Created at start; its default is outside of our directory.
   start kube-scheduler --kubeconfig "$dir/pki/kubeconfig-kube-scheduler" --leader-elect=false --secure-port 0 \
     --kube-api-qps 1000 --kube-api-burst 2000
   start kwok --kubeconfig "$dir/pki/kubeconfig-kwok" --manage-all-nodes=true --cidr 10.244.0.1/16
@@ -198,7 +215,9 @@ start_control_plane() {
 }
 
 command_up() {
-  bin=$(build_localkube)
+  require_tool setsid "apt-get install -y util-linux"
+  build_localkube
+  bin=$localkube_bin
   if [[ -d $dir && ! -e $dir/.local-cluster && -n $(ls -A "$dir") ]]; then
     fail "$dir is not empty and not the directory of a local cluster"
   fi

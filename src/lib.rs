@@ -9,12 +9,21 @@
 //! knows no TiProxy.
 
 pub mod api;
+pub mod claim;
 pub mod cli;
+pub mod context;
 pub mod group;
 pub mod instance;
 pub mod metrics;
+pub mod ownership;
+pub mod problem;
 pub mod proxy_config;
+pub mod report;
+pub mod revision;
 pub mod run;
 pub mod runtime;
 pub mod server;
+pub mod status_writer;
 pub mod telemetry;
+pub mod template_metadata;
+pub mod watches;

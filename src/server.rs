@@ -1,1 +1,236 @@
-//! To be filled.
+//! The operator's own HTTP server: `/healthz`, `/readyz` and `/metrics`.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+use crate::runtime::clock::Clock;
+
+use self::heartbeat::Heartbeat;
+
+/// How long open connections may go on after the stop.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What must hold before the operator is ready: each check has the name that is shown while it does not hold.
+#[derive(Default)]
+pub struct Readiness {
+    checks: Vec<(String, Box<dyn Fn() -> bool + Send + Sync>)>,
+}
+
+impl Readiness {
+    /// Ready from the start.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a check, such as a cache's `is_warm`.
+    #[must_use]
+    pub fn and(mut self, name: &str, holds: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.checks.push((name.to_owned(), Box::new(holds)));
+        self
+    }
+
+    /// The names of the checks that do not hold now.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&str> {
+        self.checks
+            .iter()
+            .filter(|(_, holds)| !holds())
+            .map(|(name, _)| name.as_str())
+            .collect()
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Readiness")
+            .field("missing", &self.missing())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why the server could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address could not be bound.
+    #[error("cannot listen on {address} for health checks and metrics")]
+    Bind {
+        /// The address as it was given.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The server broke.
+    #[error("the server of health checks and metrics stopped")]
+    Serve(#[source] io::Error),
+}
+
+/// A server that has its address and waits to be run.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Binds the address; port 0 means any free one.
+    ///
+    /// # Errors
+    /// Fails if the address is in use or not allowed, and names it.
+    pub async fn bind(address: SocketAddr) -> Result<Self, ServerError> {
+        let bind = async {
+            let listener = TcpListener::bind(address).await?;
+            let address = listener.local_addr()?;
+            Ok(Self { listener, address })
+        };
+        bind.await.map_err(|source| ServerError::Bind { address, source })
+    }
+
+    /// The address that is bound.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until the shutdown; open connections may end within 2 s.
+    ///
+    /// # Errors
+    /// Fails if connections can no longer be accepted.
+    pub async fn run(
+        self,
+        metrics: Metrics,
+        readiness: Arc<Readiness>,
+        shutdown: CancellationToken,
+    ) -> Result<(), ServerError> {
+        let heartbeat = Heartbeat::start(Clock::system(), shutdown.clone());
+        let router = router(Shared {
+            metrics,
+            readiness,
+            heartbeat,
+        });
+        let server =
+            axum::serve(self.listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+        let too_late = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            result = server => result.map_err(ServerError::Serve),
+            () = too_late => Ok(()),
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Shared {
+    metrics: Metrics,
+    readiness: Arc<Readiness>,
+    heartbeat: Heartbeat,
+}
+
+fn router(shared: Shared) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(shared)
+}
+
+async fn healthz(State(shared): State<Shared>) -> Response {
+    if shared.heartbeat.is_alive() {
+        "ok\n".into_response()
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the event loop does not make progress\n",
+        )
+            .into_response()
+    }
+}
+
+async fn readyz(State(shared): State<Shared>) -> Response {
+    let missing = shared.readiness.missing();
+    if missing.is_empty() {
+        "ok\n".into_response()
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {}\n", missing.join(", ")),
+        )
+            .into_response()
+    }
+}
+
+async fn metrics(State(shared): State<Shared>) -> Response {
+    shared
+        .metrics
+        .set_caches_warm(shared.readiness.missing().is_empty());
+    match shared.metrics.encode() {
+        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+mod heartbeat {
+    //! A task that only shows that tasks run.
+
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    use tokio_util::sync::CancellationToken;
+
+    use crate::runtime::clock::Clock;
+
+    const INTERVAL: Duration = Duration::from_secs(5);
+    const DEAD_AFTER: Duration = Duration::from_secs(30);
+
+    #[derive(Clone)]
+    pub(super) struct Heartbeat {
+        clock: Clock,
+        last_seconds: Arc<AtomicU64>,
+    }
+
+    impl Heartbeat {
+        pub(super) fn start(clock: Clock, shutdown: CancellationToken) -> Self {
+            let heartbeat = Self::new(clock);
+            let beating = heartbeat.clone();
+            tokio::spawn(shutdown.run_until_cancelled_owned(async move {
+                loop {
+                    beating.beat();
+                    tokio::time::sleep(INTERVAL).await;
+                }
+            }));
+            heartbeat
+        }
+
+        pub(super) fn new(clock: Clock) -> Self {
+            let last_seconds = Arc::new(AtomicU64::new(clock.elapsed().as_secs()));
+            Self { clock, last_seconds }
+        }
+
+        pub(super) fn beat(&self) {
+            self.last_seconds
+                .store(self.clock.elapsed().as_secs(), Ordering::Release);
+        }
+
+        pub(super) fn is_alive(&self) -> bool {
+            let last = Duration::from_secs(self.last_seconds.load(Ordering::Acquire));
+            self.clock.elapsed().saturating_sub(last) < DEAD_AFTER
+        }
+    }
+}

@@ -14,28 +14,29 @@ require_tool() {
 localkube_source="$root/hack/localkube"
 localkube_kubernetes_version=1.34.4
 
-# The directory of the binaries, named by all that goes into them, so that a change is a new build.
-localkube_bin() {
-  local key
-  key=$(cd "$localkube_source" && { uname -m && cat -- *.go go.mod go.sum kwok/go.mod kwok/go.sum ../lib/localkube.sh; } | sha256sum)
-  echo "$root/target/localkube/bin/${key:0:16}"
-}
-
-# build_localkube: builds what is missing and prints the directory of the binaries.
+# build_localkube: builds what is missing and sets $localkube_bin to the directory of the binaries.
+# It may replace the EXIT trap of the script.
 build_localkube() {
-  local bin
-  bin=$(localkube_bin)
-  mkdir -p "${bin%/*}"
-  (
-    flock 8 # Two clusters may come up at the same time; the second waits for the build of the first.
-    [[ -d $bin ]] || build_localkube_into "$bin"
-  ) 8>"${bin%/*}/lock" >&2
-  echo "$bin"
+  local key
+  require_tool flock "apt-get install -y util-linux"
+  # Named by all that goes into the binaries, so that a change is a new build.
+  key=$(cd "$localkube_source" && { uname -m && cat -- *.go go.mod go.sum kwok/go.mod kwok/go.sum ../lib/localkube.sh; } | sha256sum)
+  localkube_bin=$root/target/localkube/bin/${key:0:16}
+  mkdir -p "${localkube_bin%/*}"
+  exec 8>"${localkube_bin%/*}/lock"
+  flock 8 # Two clusters may come up at the same time; the second waits for the build of the first.
+  [[ -d $localkube_bin ]] || build_localkube_into "$localkube_bin" >&2
+  exec 8>&-
 }
 
 build_localkube_into() {
   local bin=$1 unfinished=$1.unfinished component
-  require_tool go "apt-get install -y golang-go (Debian 13 or newer), or see https://go.dev/doc/install"
+  local install_go="apt-get install -y golang-go (Debian 13 or newer), or see https://go.dev/doc/install"
+  require_tool go "$install_go"
+  if ! (cd "$localkube_source" && go list -m >/dev/null); then
+    echo "error: this go cannot read hack/localkube/go.mod; install a newer one: $install_go" >&2
+    return 1
+  fi
   rm -rf "$unfinished"
   mkdir -p "$unfinished"
   go_build etcd+kubernetes "$localkube_source" "$unfinished/localkube" .

@@ -45,7 +45,11 @@ func writeCredentials(arguments []string) error {
 	var tokens strings.Builder
 	for _, user := range users {
 		token := randomToken()
-		fmt.Fprintf(&tokens, "%s,%s,%s,%q\n", token, user.name, user.name, user.group)
+		fmt.Fprintf(&tokens, "%s,%s,%s", token, user.name, user.name)
+		if user.group != "" {
+			fmt.Fprintf(&tokens, ",%s", user.group)
+		}
+		fmt.Fprintln(&tokens)
 		config := kubeconfig(filepath.Base(directory), "https://127.0.0.1:"+port, authority, user.name, token)
 		if err := clientcmd.WriteToFile(*config, filepath.Join(directory, user.kubeconfig)); err != nil {
 			return err

@@ -89,6 +89,9 @@ pub fn cluster() -> Result<CustomResourceDefinition, CrdError> {
     definition.finish()
 }
 
+/// The directory of definitions that only some installations need.
+pub const OPTIONAL: &str = "optional";
+
 /// The file name below `config/crd`, and the YAML, of each definition.
 pub fn files() -> Result<Vec<(&'static str, String)>, CrdError> {
     [

@@ -1,1 +1,150 @@
-//! To be filled.
+//! The group controller: a `TiProxyGroup` becomes `TiProxy` objects and two Services.
+
+pub mod build;
+pub mod discovery;
+pub mod execute;
+pub mod observe;
+pub mod pace;
+pub mod plan;
+pub mod status;
+pub mod unsupported;
+pub mod validate;
+pub mod warnings;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+
+use self::observe::Observed;
+use self::plan::Plan;
+use self::status::Planned;
+use self::validate::{Group, Invalid};
+use crate::api::{Discovery, TiProxyGroup};
+use crate::context::Context;
+use crate::instance::CONFLICT_RECHECK;
+use crate::problem::ExecuteError;
+use crate::revision;
+use crate::runtime::runner::{Outcome, ReconcileError};
+use crate::runtime::write_error::WriteError;
+use crate::status_writer::{Written, write_status};
+
+/// Brings one group a step closer to what its spec asks for.
+pub async fn reconcile(context: Context, key: ObjectRef<TiProxyGroup>) -> Result<Outcome, ExecuteError> {
+    let namespace = key.namespace.unwrap_or_default();
+    let Some(observed) = observe::observe(&context, &namespace, &key.name) else {
+        return Ok(Outcome::Skipped);
+    };
+    let group = validate::validate(&observed.object);
+    let now = context.clock.now();
+    let discovery = observed.known_discovery();
+    let view = group.as_ref().ok().map(|group| {
+        let desired = discovery.as_ref().map(|discovery| group.instance_spec(discovery));
+        observed.for_plan(group, desired.as_ref())
+    });
+    let plan = view
+        .as_ref()
+        .map(|view| plan::plan(view, now))
+        .unwrap_or_default();
+
+    let executed = execute(
+        &context,
+        &observed,
+        group.as_ref().ok(),
+        discovery.as_ref(),
+        &plan,
+    )
+    .await;
+    if observed.is_leaving_for_good() || executed.as_ref().is_err_and(ReconcileError::is_conflict) {
+        return executed.map(|()| Outcome::Done);
+    }
+    let planned = match (&group, &view) {
+        (Ok(group), Some(view)) => Ok(planned(group, view, discovery.as_ref(), &plan, now)),
+        (Err(invalid), _) => Err(invalid),
+        (Ok(_), None) => return Ok(Outcome::Skipped),
+    };
+    let pending = report(
+        &context,
+        &observed,
+        planned.as_ref().map_err(|invalid| *invalid),
+        executed.as_ref().err(),
+        now,
+    )
+    .await?;
+    match executed {
+        Ok(()) => Ok(Outcome::waiting_for([plan.recheck, pending])),
+        Err(ExecuteError::NameConflict { .. }) => Ok(Outcome::Waiting {
+            recheck: Some(CONFLICT_RECHECK),
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+async fn execute(
+    context: &Context,
+    observed: &Observed,
+    group: Option<&Group>,
+    discovery: Option<&Discovery>,
+    plan: &Plan,
+) -> Result<(), ExecuteError> {
+    if observed.object.meta().deletion_timestamp.is_some() {
+        return execute::deletion(context, observed).await;
+    }
+    // Without a valid spec, whatever runs goes on as it is.
+    let Some(group) = group.filter(|_| !observed.is_managed_by_tidb_operator()) else {
+        return Ok(());
+    };
+    if observed.is_cluster_paused() {
+        return Ok(());
+    }
+    execute::prepare(context, observed).await?;
+    let services = execute::services(context, observed, group).await;
+    // A Service that somebody else has keeps nobody from scaling.
+    let instances = execute::instances(context, observed, group, discovery, plan).await;
+    services.and(instances)
+}
+
+fn planned<'a>(
+    group: &'a Group,
+    view: &plan::Observed,
+    discovery: Option<&Discovery>,
+    plan: &'a Plan,
+    now: Timestamp,
+) -> Planned<'a> {
+    Planned {
+        group,
+        revision: discovery.map(|discovery| revision::name(&group.name, &group.instance_spec(discovery))),
+        counts: plan::counts(view, now),
+        plan,
+        warnings: discovery
+            .map(|discovery| warnings::warnings(group, discovery))
+            .unwrap_or_default(),
+    }
+}
+
+async fn report(
+    context: &Context,
+    observed: &Observed,
+    planned: Result<&Planned<'_>, &Invalid>,
+    error: Option<&ExecuteError>,
+    now: Timestamp,
+) -> Result<Option<std::time::Duration>, WriteError> {
+    let object = &observed.object;
+    let uid = object.uid().unwrap_or_default();
+    let unsupported = unsupported::fields(object);
+    let status = status::status(observed, planned, &unsupported, error, now);
+    let wait = context.pace.wait(&uid, now);
+    match write_status(&context.writer, &context.groups, &**object, &status, wait).await? {
+        Written::Unchanged => Ok(None),
+        Written::TooEarly(wait) => Ok(Some(wait)),
+        Written::Now => {
+            context.pace.note(&uid, now);
+            let before = object
+                .status
+                .as_ref()
+                .map(|status| status.conditions.as_slice())
+                .unwrap_or_default();
+            context.reporter.transition(&**object, before, &status.conditions);
+            Ok(None)
+        }
+    }
+}

@@ -1,1 +1,75 @@
-//! To be filled.
+//! The instance controller: one `TiProxy` becomes one `ConfigMap` and one Pod.
+//!
+//! Volumes, drain, hot reload and the overlay have their place here: a volume is one more builder beside
+//! [`build::pod`], drain and reload are further actions of [`plan`].
+
+pub mod build;
+pub mod execute;
+pub mod failures;
+pub mod observe;
+pub mod plan;
+pub mod pod_state;
+pub mod status;
+pub mod validate;
+
+use std::time::Duration;
+
+use kube::runtime::reflector::ObjectRef;
+
+use crate::api::TiProxy;
+use crate::context::Context;
+use crate::problem::ExecuteError;
+use crate::runtime::runner::{Outcome, ReconcileError};
+use crate::status_writer::{Written, write_status};
+
+/// How soon a name that somebody else uses is tried again.
+pub const CONFLICT_RECHECK: Duration = Duration::from_secs(15);
+
+/// Brings one TiProxy a step closer to what its spec asks for.
+pub async fn reconcile(context: Context, key: ObjectRef<TiProxy>) -> Result<Outcome, ExecuteError> {
+    let namespace = key.namespace.unwrap_or_default();
+    let Some(observed) = observe::observe(&context, &namespace, &key.name) else {
+        return Ok(Outcome::Done);
+    };
+    let instance = validate::validate(&observed.object);
+    let now = context.clock.now();
+    let plan = plan::plan(&observed, instance.as_ref(), now);
+    let executed = execute::execute(&context, &observed, &plan).await;
+    observed.note_readiness(&context.failures);
+
+    if plan.releases() || executed.as_ref().is_err_and(ReconcileError::is_conflict) {
+        return executed.map(|()| Outcome::Done);
+    }
+    let report = status::status(&observed, instance.as_ref(), &plan, executed.as_ref().err(), now);
+    let object = &*observed.object;
+    let pending = match write_status(
+        &context.writer,
+        &context.instances,
+        object,
+        &report.status,
+        report.after,
+    )
+    .await?
+    {
+        Written::Unchanged => None,
+        Written::TooEarly(wait) => Some(wait),
+        Written::Now => {
+            let before = object
+                .status
+                .as_ref()
+                .map(|status| status.conditions.as_slice())
+                .unwrap_or_default();
+            context
+                .reporter
+                .transition(object, before, &report.status.conditions);
+            None
+        }
+    };
+    match executed {
+        Ok(()) => Ok(Outcome::waiting_for([plan.recheck, pending])),
+        Err(ExecuteError::NameConflict { .. }) => Ok(Outcome::Waiting {
+            recheck: Some(CONFLICT_RECHECK),
+        }),
+        Err(error) => Err(error),
+    }
+}

@@ -1,1 +1,33 @@
-//! To be filled.
+//! What every controller needs and kube lacks. Nothing in here knows TiProxy.
+//!
+//! | module | what it adds |
+//! |---|---|
+//! | [`cache`] | a store of one kind, indexed by owner, that shows the operator's own writes at once |
+//! | [`watch`] | fills a cache; tells of objects that vanished while the watch was down; one kind's failure stays its own |
+//! | [`optional`] | the same for a kind whose definition may be missing in the cluster |
+//! | [`runner`] | runs one controller: bounded workers, a time limit, backoff for each object, a graceful stop |
+//! | [`write`](mod@write) | the writing rules: preconditions, strict validation, errors sorted by who can help |
+//! | [`condition`] | status conditions with the transition times of apimachinery |
+//! | [`event`] | Kubernetes Events, which never hold up or fail a reconcile |
+//! | [`clock`], [`jitter`] | time and randomness, given from outside |
+
+mod backoff;
+pub mod cache;
+pub mod clock;
+pub mod condition;
+pub mod event;
+mod fault;
+mod feed;
+pub mod jitter;
+pub mod optional;
+mod overlay;
+mod resource_version;
+pub mod runner;
+mod schedule;
+mod view;
+pub mod watch;
+pub mod write;
+pub mod write_error;
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,0 +1,223 @@
+//! The only writer of the group controller: carries out decisions, in order.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Service;
+use kube::ResourceExt;
+use serde_json::json;
+
+use super::build::{self, instance::spec_of};
+use super::observe::Observed;
+use super::plan::{Action, Plan, Target as PlanTarget};
+use super::validate::Group;
+use crate::api::{Discovery, TiProxy, TiProxyGroup, name};
+use crate::claim;
+use crate::context::Context;
+use crate::ownership::Slot;
+use crate::problem::ExecuteError;
+use crate::runtime::write::{DeleteRule, Target};
+
+/// Takes part in the deletion of the group from now on; and adopts what an earlier group of the name left behind.
+pub async fn prepare(context: &Context, observed: &Observed) -> Result<(), ExecuteError> {
+    let group = &observed.object;
+    if !group
+        .finalizers()
+        .iter()
+        .any(|finalizer| finalizer == name::FINALIZER)
+    {
+        let mut finalizers = group.finalizers().to_vec();
+        finalizers.push(name::FINALIZER.to_owned());
+        set_finalizers(context, group, &finalizers).await?;
+    }
+    let owner = build::owner_reference(&group.name_any(), &group.uid().unwrap_or_default());
+    for instance in &observed.adoptable {
+        if let Some(target) = Target::of(&**instance) {
+            claim::adopt(&context.writer, &context.instances, &target, &owner).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Creates and corrects the two Services.
+pub async fn services(context: &Context, observed: &Observed, group: &Group) -> Result<(), ExecuteError> {
+    service(
+        context,
+        group,
+        &observed.peer_service,
+        build::service::peer(group),
+    )
+    .await?;
+    service(
+        context,
+        group,
+        &observed.client_service,
+        build::service::client(group),
+    )
+    .await
+}
+
+async fn service(
+    context: &Context,
+    group: &Group,
+    found: &Slot<Service>,
+    desired: Service,
+) -> Result<(), ExecuteError> {
+    let mark = (name::LABEL_GROUP, group.name.as_str());
+    match found {
+        Slot::Absent => claim::create(&context.writer, &context.services, &group.uid, mark, &desired).await,
+        Slot::Foreign(found) => Err(ExecuteError::name_conflict(&**found)),
+        Slot::Adoptable(found) => {
+            let Some(target) = Target::of(&**found) else {
+                return Ok(());
+            };
+            let owner = build::owner_reference(&group.name, &group.uid);
+            claim::adopt(&context.writer, &context.services, &target, &owner).await
+        }
+        Slot::Ours(found) => {
+            let Some(service) = build::service::replacement(found, &desired) else {
+                return Ok(());
+            };
+            context.writer.replace(&context.services, &service).await?;
+            Ok(())
+        }
+    }
+}
+
+/// Carries out a plan.
+pub async fn instances(
+    context: &Context,
+    observed: &Observed,
+    group: &Group,
+    discovery: Option<&Discovery>,
+    plan: &Plan,
+) -> Result<(), ExecuteError> {
+    // Without a drain, a TiProxy that is told to leave has nothing to wait for.
+    let leaving = observed
+        .instances
+        .iter()
+        .filter(|instance| instance.spec.offline == Some(true));
+    for instance in leaving.filter(|instance| instance.metadata.deletion_timestamp.is_none()) {
+        delete(context, instance).await?;
+    }
+    for action in &plan.actions {
+        match action {
+            Action::Create { ordinal } => {
+                if let Some(discovery) = discovery {
+                    create(
+                        context,
+                        group,
+                        build::instance::instance(group, discovery, *ordinal),
+                    )
+                    .await?;
+                    context
+                        .reporter
+                        .instance_created(&observed.object, &name::instance(&group.name, *ordinal));
+                }
+            }
+            Action::UpdateInPlace { target } | Action::Recreate { target } => {
+                if let (Some(found), Some(discovery)) = (find(observed, target), discovery) {
+                    update(context, group, found, discovery).await?;
+                }
+            }
+            Action::Leave { target, why } => {
+                if let Some(found) = find(observed, target) {
+                    delete(context, found).await?;
+                    context
+                        .reporter
+                        .instance_deleted(&observed.object, &target.name, *why);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn find<'a>(observed: &'a Observed, target: &PlanTarget) -> Option<&'a Arc<TiProxy>> {
+    observed
+        .instances
+        .iter()
+        .find(|instance| instance.uid().as_deref() == Some(target.uid.as_str()))
+}
+
+async fn create(context: &Context, group: &Group, instance: TiProxy) -> Result<(), ExecuteError> {
+    let mark = (name::LABEL_GROUP, group.name.as_str());
+    match claim::create(&context.writer, &context.instances, &group.uid, mark, &instance).await {
+        // The cache holds every TiProxy, so the next pass sees whose it is and takes another ordinal.
+        Err(ExecuteError::NameConflict { kind, name, .. }) => {
+            if let Some(found) = context.writer.get::<TiProxy>(&group.namespace, &name).await? {
+                context.instances.record_written(found);
+            }
+            Err(ExecuteError::Behind { kind, name })
+        }
+        other => other,
+    }
+}
+
+async fn update(
+    context: &Context,
+    group: &Group,
+    found: &TiProxy,
+    discovery: &Discovery,
+) -> Result<(), ExecuteError> {
+    let mut instance = found.clone();
+    instance.status = None;
+    instance.spec = spec_of(&group.instance_spec(discovery), &found.spec);
+    group.template_metadata.change(&mut instance.metadata);
+    context.writer.replace(&context.instances, &instance).await?;
+    Ok(())
+}
+
+async fn delete(context: &Context, instance: &TiProxy) -> Result<(), ExecuteError> {
+    let Some(target) = Target::of(instance) else {
+        return Ok(());
+    };
+    let rule = DeleteRule {
+        resource_version: true,
+        ..DeleteRule::default()
+    };
+    context.writer.delete(&context.instances, &target, rule).await?;
+    Ok(())
+}
+
+/// Carries out a deletion: first the TiProxies, then the group. With orphan deletion nothing is deleted.
+pub async fn deletion(context: &Context, observed: &Observed) -> Result<(), ExecuteError> {
+    let group = &observed.object;
+    let finalizers = group.finalizers();
+    let has = |finalizer: &str| finalizers.iter().any(|found| found == finalizer);
+    if !has(name::FINALIZER) {
+        return Ok(());
+    }
+    if has("orphan") || observed.instances.is_empty() {
+        let others: Vec<String> = finalizers
+            .iter()
+            .filter(|found| *found != name::FINALIZER)
+            .cloned()
+            .collect();
+        set_finalizers(context, group, &others).await?;
+        context.pace.forget(&group.uid().unwrap_or_default());
+        return Ok(());
+    }
+    for instance in observed
+        .instances
+        .iter()
+        .filter(|instance| instance.metadata.deletion_timestamp.is_none())
+    {
+        delete(context, instance).await?;
+    }
+    Ok(())
+}
+
+async fn set_finalizers(
+    context: &Context,
+    group: &TiProxyGroup,
+    finalizers: &[String],
+) -> Result<(), ExecuteError> {
+    if let Some(target) = Target::of(group) {
+        let patch = json!({"metadata": {"finalizers": finalizers}});
+        context
+            .writer
+            .patch_metadata(&context.groups, &target, patch)
+            .await?;
+    }
+    Ok(())
+}

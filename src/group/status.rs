@@ -1,0 +1,303 @@
+//! What a group's status says. Pure.
+
+use k8s_openapi::jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+
+use super::observe::Observed;
+use super::plan::{Counts, Plan, Wait};
+use super::validate::{Group, Invalid};
+use crate::api::condition::{ConditionType, Reason};
+use crate::api::{TiProxy, TiProxyGroupStatus, name};
+use crate::ownership::Slot;
+use crate::problem::{ExecuteError, Progress, State, new_condition};
+use crate::runtime::condition::{self, NewCondition};
+
+/// What the plan of a valid group came to.
+#[derive(Clone, Debug)]
+pub struct Planned<'a> {
+    /// The group.
+    pub group: &'a Group,
+    /// The revision of its template; absent while PD was never known.
+    pub revision: Option<String>,
+    /// What there is.
+    pub counts: Counts,
+    /// What is done next.
+    pub plan: &'a Plan,
+    /// What the user should know about the configuration.
+    pub warnings: Vec<String>,
+}
+
+/// The status of a group.
+#[must_use]
+pub fn status(
+    observed: &Observed,
+    planned: Result<&Planned, &Invalid>,
+    unsupported: &[String],
+    error: Option<&ExecuteError>,
+    now: Timestamp,
+) -> TiProxyGroupStatus {
+    let object = &observed.object;
+    let generation = object.meta().generation;
+    let stored = object.status.clone().unwrap_or_default();
+    let progress = progress(observed, planned, error);
+    let mut new: Vec<NewCondition> = progress.conditions(generation).into();
+    new.push(warned(
+        ConditionType::UnsupportedFields,
+        Reason::NotYetSupported,
+        unsupported,
+        generation,
+    ));
+    if let Ok(planned) = planned {
+        new.push(available(planned, generation));
+        new.push(warned(
+            ConditionType::ConfigWarnings,
+            Reason::Warnings,
+            &planned.warnings,
+            generation,
+        ));
+    }
+    let status = TiProxyGroupStatus {
+        conditions: condition::merge(&stored.conditions, new, now),
+        observed_generation: generation,
+        selector: Some(name::selector_text(&name::serving_selector(
+            &object.spec.cluster.name,
+            &object.name_any(),
+        ))),
+        observed_cluster_generation: observed
+            .cluster
+            .as_ref()
+            .and_then(|cluster| cluster.meta().generation),
+        ..stored
+    };
+    match planned {
+        Ok(planned) => counted(observed, planned, progress.state == State::Done, status),
+        Err(_) => status,
+    }
+}
+
+fn counted(
+    observed: &Observed,
+    planned: &Planned,
+    is_done: bool,
+    stored: TiProxyGroupStatus,
+) -> TiProxyGroupStatus {
+    let count = |number: u32| Some(i32::try_from(number).unwrap_or(i32::MAX));
+    let counts = &planned.counts;
+    let update_revision = planned.revision.clone().or(stored.update_revision.clone());
+    let current_revision = match &stored.current_revision {
+        Some(current) if !is_done => Some(current.clone()),
+        _ => update_revision.clone(),
+    };
+    let follows_current = observed
+        .instances
+        .iter()
+        .filter(|instance| {
+            instance.meta().deletion_timestamp.is_none() && instance.spec.offline != Some(true)
+        })
+        .filter(|instance| followed(instance).is_some() && followed(instance) == current_revision.as_deref())
+        .count();
+    TiProxyGroupStatus {
+        version: if is_done {
+            Some(observed.object.spec.template.spec.version.clone())
+        } else {
+            stored.version.clone()
+        },
+        replicas: count(counts.active),
+        ready_replicas: count(counts.ready),
+        updated_replicas: count(counts.updated),
+        available_replicas: count(counts.available),
+        draining_replicas: count(counts.draining),
+        current_replicas: i32::try_from(follows_current).ok(),
+        current_revision,
+        update_revision,
+        ..stored
+    }
+}
+
+fn followed(instance: &TiProxy) -> Option<&str> {
+    instance.status.as_ref()?.update_revision.as_deref()
+}
+
+fn available(planned: &Planned, generation: Option<i64>) -> NewCondition {
+    let least = planned
+        .group
+        .replicas
+        .saturating_sub(planned.group.limits.max_unavailable());
+    let holds = planned.counts.available >= least;
+    let reason = if holds {
+        Reason::MinimumAvailable
+    } else {
+        Reason::Unavailable
+    };
+    let message = format!(
+        "{} TiProxies are available, at least {least} are needed",
+        planned.counts.available
+    );
+    new_condition(ConditionType::Available, holds, reason, &message, generation)
+}
+
+fn warned(
+    condition_type: ConditionType,
+    reason: Reason,
+    warnings: &[String],
+    generation: Option<i64>,
+) -> NewCondition {
+    if warnings.is_empty() {
+        return new_condition(
+            condition_type,
+            false,
+            Reason::NoWarnings,
+            "there is nothing to warn of",
+            generation,
+        );
+    }
+    new_condition(condition_type, true, reason, &warnings.join("; "), generation)
+}
+
+fn progress(
+    observed: &Observed,
+    planned: Result<&Planned, &Invalid>,
+    error: Option<&ExecuteError>,
+) -> Progress {
+    if let Some(progress) = error.and_then(ExecuteError::progress) {
+        return progress;
+    }
+    if observed.object.meta().deletion_timestamp.is_some() {
+        let left = observed.instances.len();
+        return Progress::working(
+            Reason::Leaving,
+            format!("{left} TiProxies are leaving before the group goes"),
+        );
+    }
+    if observed.is_managed_by_tidb_operator() {
+        return Progress::stalled(
+            Reason::ManagedByTiDBOperator,
+            "this TiProxyGroup, or a TiProxy of it, is managed by TiDB Operator v2 (its finalizer or label is there) \
+             and is left alone; stop that operator's TiProxy controller and remove its finalizer, or delete the group \
+             through it",
+        );
+    }
+    let planned = match planned {
+        Ok(planned) => planned,
+        Err(invalid) => return Progress::stalled(Reason::InvalidSpec, invalid.to_string()),
+    };
+    if let Some(conflict) = foreign(observed) {
+        return Progress::stalled(Reason::NameConflict, conflict.to_string());
+    }
+    if let (None, Err(not_found)) = (&planned.revision, &observed.discovery) {
+        let reason = match not_found {
+            super::discovery::NotFound::Cluster(_) => Reason::ClusterNotFound,
+            super::discovery::NotFound::Pd(_) => Reason::PDNotFound,
+        };
+        return Progress::working(reason, not_found.to_string());
+    }
+    if let Some(stalled) = stalled_instance(observed) {
+        return stalled;
+    }
+    if planned.counts.complete(planned.group.replicas) && planned.plan.actions.is_empty() {
+        return complete(observed, planned);
+    }
+    going_on(observed, planned)
+}
+
+fn complete(observed: &Observed, planned: &Planned) -> Progress {
+    let (reason, text) = match planned.group.replicas {
+        0 => (
+            Reason::ScaledToZero,
+            "no TiProxy is asked for and none is there".to_owned(),
+        ),
+        replicas => (
+            Reason::AllReady,
+            format!("{replicas} of {replicas} TiProxies are updated and available"),
+        ),
+    };
+    match &observed.discovery {
+        Ok(_) => Progress::done(reason, text),
+        Err(lost) => Progress::done(
+            reason,
+            format!("{text}; they keep the last known address of PD: {lost}"),
+        ),
+    }
+}
+
+fn going_on(observed: &Observed, planned: &Planned) -> Progress {
+    let counts = &planned.counts;
+    let figures = format!(
+        "of {} TiProxies asked for {} are updated and {} available",
+        planned.group.replicas, counts.updated, counts.available
+    );
+    if observed.is_cluster_paused() {
+        return Progress::working(
+            Reason::Paused,
+            format!("{figures}; the Cluster is paused, unset its spec.paused"),
+        );
+    }
+    let waits = &planned.plan.waiting;
+    if planned.plan.actions.is_empty() && waits.contains(&Wait::Paused) {
+        return Progress::working(
+            Reason::Paused,
+            format!("{figures}; spec.paused stops the rollout"),
+        );
+    }
+    let waiting: Vec<String> = waits.iter().filter_map(in_words).take(3).collect();
+    if waiting.is_empty() {
+        return Progress::working(Reason::Progressing, figures);
+    }
+    let starved = waits.iter().any(|wait| matches!(wait, Wait::Backends { .. }));
+    let reason = if starved {
+        Reason::BackendsUnavailable
+    } else {
+        Reason::Progressing
+    };
+    Progress::working(reason, format!("{figures}; waiting for {}", waiting.join(", ")))
+}
+
+/// Without seconds: a message that counts them down would be a write for each.
+fn in_words(wait: &Wait) -> Option<String> {
+    match wait {
+        Wait::Available {
+            name,
+            remaining: Some(_),
+        } => Some(format!("{name} to be Ready for minReadySeconds")),
+        Wait::Available {
+            name,
+            remaining: None,
+        } => Some(format!("{name} to become Ready")),
+        Wait::Backends { name } => Some(format!("{name} to find a healthy TiDB")),
+        Wait::Leaver { name } => Some(format!("{name} to leave")),
+        Wait::Paused | Wait::NothingMayBeCreated | Wait::MayNotRoll => None,
+    }
+}
+
+fn stalled_instance(observed: &Observed) -> Option<Progress> {
+    observed
+        .instances
+        .iter()
+        .filter(|instance| {
+            instance.meta().deletion_timestamp.is_none() && instance.spec.offline != Some(true)
+        })
+        .find_map(|instance| stalled(instance))
+}
+
+fn stalled(instance: &TiProxy) -> Option<Progress> {
+    let conditions = &instance.status.as_ref()?.conditions;
+    let stalled = condition::find(conditions, ConditionType::Stalled.as_str()).filter(|stalled| {
+        stalled.status == "True" && stalled.observed_generation == instance.meta().generation
+    })?;
+    let reason = Reason::ALL
+        .iter()
+        .find(|reason| reason.as_str() == stalled.reason)?;
+    Some(Progress::stalled(
+        *reason,
+        format!("TiProxy {}: {}", instance.name_any(), stalled.message),
+    ))
+}
+
+fn foreign(observed: &Observed) -> Option<ExecuteError> {
+    match (&observed.client_service, &observed.peer_service) {
+        (Slot::Foreign(service), _) | (_, Slot::Foreign(service)) => {
+            Some(ExecuteError::name_conflict(&**service))
+        }
+        _ => None,
+    }
+}

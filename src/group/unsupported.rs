@@ -1,0 +1,160 @@
+//! Fields that are accepted and that this version does not act on yet: nothing is ignored silently.
+
+use crate::api::TiProxyGroup;
+use crate::api::group::VolumeRetention;
+use crate::api::template::{ConfigUpdateStrategy, TiProxyTemplateSpec};
+
+/// The fields of a group that have no effect yet, with what happens instead.
+#[must_use]
+pub fn fields(group: &TiProxyGroup) -> Vec<String> {
+    let spec = &group.spec;
+    let template = &spec.template.spec;
+    let has_policies = spec
+        .schedule_policies
+        .as_ref()
+        .is_some_and(|policies| !policies.is_empty());
+    let wants_network_policy = spec
+        .network_policy
+        .as_ref()
+        .is_some_and(|policy| policy.enabled == Some(true));
+    let wants_budget = spec
+        .pod_disruption_budget
+        .as_ref()
+        .is_some_and(|budget| budget.enabled == Some(true));
+    [
+        (
+            has_policies,
+            "spec.schedulePolicies (TiProxies are placed by the scheduler alone)",
+        ),
+        (
+            spec.progress_deadline_seconds.is_some(),
+            "spec.progressDeadlineSeconds (a rollout may take any time)",
+        ),
+        (
+            wants_budget,
+            "spec.podDisruptionBudget.enabled (there is no PodDisruptionBudget)",
+        ),
+        (
+            wants_network_policy,
+            "spec.networkPolicy.enabled (there is no NetworkPolicy)",
+        ),
+        (
+            spec.volume_retention == Some(VolumeRetention::Retain),
+            "spec.volumeRetention (there are no volumes)",
+        ),
+    ]
+    .into_iter()
+    .chain(template_fields(template))
+    .filter_map(|(set, text)| set.then(|| text.to_owned()))
+    .collect()
+}
+
+fn template_fields(template: &TiProxyTemplateSpec) -> [(bool, &'static str); 4] {
+    let wants_reload = template
+        .update_strategy
+        .as_ref()
+        .is_some_and(|strategy| strategy.config == Some(ConfigUpdateStrategy::HotReload));
+    let overlay = template.overlay.as_ref();
+    let has_overlay = overlay.is_some_and(|overlay| overlay.pod.is_some() || overlay.volume_claims.is_some());
+    [
+        (
+            template
+                .volumes
+                .as_ref()
+                .is_some_and(|volumes| !volumes.is_empty()),
+            "spec.template.spec.volumes (no volume is created or mounted)",
+        ),
+        (
+            template.drain.is_some(),
+            "spec.template.spec.drain (TiProxies leave at once, after their preStop sleep)",
+        ),
+        (
+            wants_reload,
+            "spec.template.spec.updateStrategy.config HotReload (every change of the configuration rolls)",
+        ),
+        (
+            has_overlay,
+            "spec.template.spec.overlay (Pods are built without it)",
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn of(spec: Value, template: Value) -> Vec<String> {
+        let mut template = template;
+        template["version"] = json!("v1.3.2");
+        let mut group = json!({"apiVersion": "core.pingcap.com/v1alpha1", "kind": "TiProxyGroup",
+            "metadata": {"name": "web"}, "spec": spec});
+        group["spec"]["cluster"] = json!({"name": "basic"});
+        group["spec"]["replicas"] = json!(1);
+        group["spec"]["template"] = json!({"spec": template});
+        fields(&serde_json::from_value(group).unwrap())
+    }
+
+    #[test]
+    fn a_plain_group_has_none() {
+        assert_eq!(
+            of(json!({"schedulePolicies": []}), json!({"volumes": []})),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn each_field_is_named_by_its_path() {
+        for (spec, template, path) in [
+            (
+                json!({"schedulePolicies": [{"type": "EvenlySpread", "evenlySpread": {"topologies": []}}]}),
+                json!({}),
+                "spec.schedulePolicies",
+            ),
+            (
+                json!({"progressDeadlineSeconds": 60}),
+                json!({}),
+                "spec.progressDeadlineSeconds",
+            ),
+            (
+                json!({"podDisruptionBudget": {"enabled": true}}),
+                json!({}),
+                "spec.podDisruptionBudget.enabled",
+            ),
+            (
+                json!({"networkPolicy": {"enabled": true}}),
+                json!({}),
+                "spec.networkPolicy.enabled",
+            ),
+            (
+                json!({"volumeRetention": "Retain"}),
+                json!({}),
+                "spec.volumeRetention",
+            ),
+            (
+                json!({}),
+                json!({"volumes": [{"name": "a", "mounts": [], "storage": "1Gi"}]}),
+                "spec.template.spec.volumes",
+            ),
+            (
+                json!({}),
+                json!({"drain": {"timeoutSeconds": 5}}),
+                "spec.template.spec.drain",
+            ),
+            (
+                json!({}),
+                json!({"updateStrategy": {"config": "HotReload"}}),
+                "spec.template.spec.updateStrategy.config",
+            ),
+            (
+                json!({}),
+                json!({"overlay": {"pod": {}}}),
+                "spec.template.spec.overlay",
+            ),
+        ] {
+            let found = of(spec, template);
+            assert_eq!(found.len(), 1, "{path}: {found:?}");
+            assert!(found[0].starts_with(path), "{path}: {found:?}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! From a `TiProxyGroup` as stored to one that can be carried out: nothing is optional after this step.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::ResourceExt;
+
+use super::plan::{Limits, LimitsError};
+use crate::api::group::DEFAULT_MIN_READY_SECONDS;
+use crate::api::name::ANNOTATION_RESTARTED_AT;
+use crate::api::service::ServiceOptions;
+use crate::api::{Discovery, TiProxyGroup, TiProxySpec, name};
+use crate::problem::sentences;
+use crate::proxy_config::{self, Diagnosis, UserConfig};
+use crate::template_metadata::TemplateMetadata;
+
+/// A group that can be carried out.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The group's name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its UID.
+    pub uid: String,
+    /// The TiDB cluster's name.
+    pub cluster: String,
+    /// How many TiProxies to run.
+    pub replicas: u32,
+    /// How far a rollout may go above and below `replicas`.
+    pub limits: Limits,
+    /// How long a TiProxy must be Ready to count as available.
+    pub min_ready: Duration,
+    /// Whether rollouts stop.
+    pub paused: bool,
+    /// How clients reach the group.
+    pub service: ServiceOptions,
+    /// The user's configuration.
+    pub config: UserConfig,
+    /// Labels and annotations for TiProxies and Pods.
+    pub template_metadata: TemplateMetadata,
+    /// What each TiProxy is to run, but for what discovery finds.
+    spec: TiProxySpec,
+}
+
+impl Group {
+    /// What each TiProxy is to run.
+    #[must_use]
+    pub fn instance_spec(&self, discovery: &Discovery) -> TiProxySpec {
+        TiProxySpec {
+            discovery: Some(discovery.clone()),
+            ..self.spec.clone()
+        }
+    }
+
+    /// The SQL port and the API port.
+    #[must_use]
+    pub fn ports(&self) -> (u16, u16) {
+        (self.spec.template.sql_port(), self.spec.template.api_port())
+    }
+}
+
+/// Why a group cannot be carried out.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Invalid {
+    /// The configuration cannot be carried out.
+    #[error("spec.template.spec.config: {}", sentences(.0))]
+    Config(Vec<Diagnosis>),
+    /// `maxSurge` or `maxUnavailable` cannot be read.
+    #[error("spec.{0}")]
+    Limits(#[from] LimitsError),
+}
+
+/// Validates a group.
+pub fn validate(group: &TiProxyGroup) -> Result<Group, Invalid> {
+    let spec = &group.spec;
+    let replicas = u32::try_from(spec.replicas).unwrap_or_default();
+    let one = IntOrString::Int(1);
+    let none = IntOrString::Int(0);
+    let limits = Limits::resolve(
+        spec.max_surge.as_ref().unwrap_or(&one),
+        spec.max_unavailable.as_ref().unwrap_or(&none),
+        replicas,
+    )?;
+    let template = &spec.template;
+    let config =
+        proxy_config::parse(template.spec.config.as_deref().unwrap_or_default()).map_err(Invalid::Config)?;
+    let name = group.name_any();
+    let annotations = template
+        .metadata
+        .as_ref()
+        .and_then(|metadata| metadata.annotations.as_ref());
+    Ok(Group {
+        namespace: group.namespace().unwrap_or_default(),
+        uid: group.uid().unwrap_or_default(),
+        cluster: spec.cluster.name.clone(),
+        replicas,
+        limits,
+        min_ready: min_ready(group),
+        paused: spec.paused.unwrap_or(false),
+        service: spec.service.clone().unwrap_or_default(),
+        config,
+        template_metadata: TemplateMetadata::of_template(template),
+        spec: TiProxySpec {
+            cluster: spec.cluster.clone(),
+            features: spec.features.clone(),
+            subdomain: name::peer_service(&name),
+            restarted_at: annotations
+                .and_then(|annotations| annotations.get(ANNOTATION_RESTARTED_AT).cloned()),
+            replicas: Some(1),
+            template: template.spec.clone(),
+            ..TiProxySpec::default()
+        },
+        name,
+    })
+}
+
+/// How long a TiProxy of this group must be Ready to count as available.
+#[must_use]
+pub fn min_ready(group: &TiProxyGroup) -> Duration {
+    let seconds = group.spec.min_ready_seconds.unwrap_or(DEFAULT_MIN_READY_SECONDS);
+    Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+}

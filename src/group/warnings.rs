@@ -1,0 +1,22 @@
+//! What the user should know about the configuration although it can be carried out. Pure.
+
+use super::build;
+use super::validate::Group;
+use crate::api::Discovery;
+use crate::instance;
+use crate::proxy_config;
+
+/// Overridden, unknown, dead and ineffective keys of the group's configuration.
+#[must_use]
+pub fn warnings(group: &Group, discovery: &Discovery) -> Vec<String> {
+    let example = build::instance::instance(group, discovery, 0);
+    let Ok(example) = instance::validate::validate(&example) else {
+        return Vec::new();
+    };
+    let tls = instance::build::tls::tls(&example);
+    let rendered = proxy_config::render(
+        &example.config,
+        &instance::build::config_map::managed(&example, &tls),
+    );
+    rendered.warnings.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,91 @@
+//! The only writer of the instance controller: carries out a plan, in order, and stops at the first failure.
+
+use kube::ResourceExt;
+use serde_json::json;
+
+use super::build;
+use super::observe::Observed;
+use super::plan::{Action, DeleteReason, Plan};
+use crate::api::{TiProxy, name};
+use crate::claim;
+use crate::context::Context;
+use crate::problem::ExecuteError;
+use crate::runtime::write::{DeleteRule, Target};
+
+/// Carries out a plan.
+pub async fn execute(context: &Context, observed: &Observed, plan: &Plan) -> Result<(), ExecuteError> {
+    for action in &plan.actions {
+        carry_out(context, &observed.object, action).await?;
+    }
+    Ok(())
+}
+
+async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Result<(), ExecuteError> {
+    let writer = &context.writer;
+    let name = instance.name_any();
+    let uid = instance.uid().unwrap_or_default();
+    let mark = (name::LABEL_INSTANCE, name.as_str());
+    let owner = || build::owner_reference(&name, &uid);
+    match action {
+        Action::AddFinalizer => {
+            let mut finalizers = instance.finalizers().to_vec();
+            finalizers.push(name::FINALIZER.to_owned());
+            set_finalizers(context, instance, &finalizers).await?;
+        }
+        Action::RemoveFinalizer => {
+            let mut finalizers = instance.finalizers().to_vec();
+            finalizers.retain(|finalizer| finalizer != name::FINALIZER);
+            set_finalizers(context, instance, &finalizers).await?;
+            context.failures.forget(&uid);
+        }
+        Action::AdoptConfigMap(target) => {
+            claim::adopt(writer, &context.config_maps, target, &owner()).await?
+        }
+        Action::AdoptPod(target) => claim::adopt(writer, &context.pods, target, &owner()).await?,
+        Action::CreateConfigMap(config_map) => {
+            claim::create(writer, &context.config_maps, &uid, mark, &**config_map).await?;
+        }
+        Action::ReplaceConfigMap(config_map) => {
+            writer.replace(&context.config_maps, &**config_map).await?;
+        }
+        Action::CreatePod(pod) => claim::create(writer, &context.pods, &uid, mark, &**pod).await?,
+        Action::PatchPod { target, metadata } => {
+            writer
+                .patch_metadata(&context.pods, target, json!({ "metadata": metadata }))
+                .await?;
+        }
+        Action::DeletePod {
+            target,
+            grace_period_seconds,
+            why,
+        } => {
+            let rule = DeleteRule {
+                // That it ended is a fact of its content; that it is outdated or unwanted is one of its UID.
+                resource_version: *why == DeleteReason::Failed,
+                grace_period_seconds: *grace_period_seconds,
+                propagation: None,
+            };
+            writer.delete(&context.pods, target, rule).await?;
+            if *why == DeleteReason::Failed {
+                context.failures.add(&uid);
+            }
+            context.reporter.pod_deleted(instance, &target.name, *why);
+        }
+    }
+    Ok(())
+}
+
+async fn set_finalizers(
+    context: &Context,
+    instance: &TiProxy,
+    finalizers: &[String],
+) -> Result<(), ExecuteError> {
+    if let Some(target) = Target::of(instance) {
+        let patch = json!({"metadata": {"finalizers": finalizers}});
+        context
+            .writer
+            .patch_metadata(&context.instances, &target, patch)
+            .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! What is there: everything that the plan of one TiProxy depends on, read from caches only.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::ResourceExt;
+
+use super::failures::Failures;
+use super::pod_state::PodState;
+use super::validate::group_of;
+use crate::api::{TiProxy, name};
+use crate::context::Context;
+use crate::ownership::Slot;
+
+/// What is there.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The TiProxy.
+    pub object: Arc<TiProxy>,
+    /// All Pods that belong to it.
+    pub pods: Vec<Arc<Pod>>,
+    /// What stands under the name of its Pod.
+    pub pod: Slot<Pod>,
+    /// What stands under the name of its `ConfigMap`.
+    pub config_map: Slot<ConfigMap>,
+    /// Whether the Cluster asks for a stop of everything but deletion.
+    pub paused: bool,
+    /// How many Pods in a row have ended without becoming ready.
+    pub failures: u32,
+}
+
+impl Observed {
+    /// A Pod that became ready ends a row of failures.
+    pub fn note_readiness(&self, failures: &Failures) {
+        let is_ready = self.pod.ours().is_some_and(|pod| PodState::of(pod).is_ready());
+        if is_ready && self.failures > 0 {
+            failures.forget(&self.object.uid().unwrap_or_default());
+        }
+    }
+
+    /// The revision that a Pod was made from; a Pod whose label was taken away is taken for the last one that ran.
+    #[must_use]
+    pub fn revision_of<'a>(&'a self, pod: &'a Pod) -> Option<&'a str> {
+        let label = pod.labels().get(name::LABEL_REVISION).map(String::as_str);
+        label.or_else(|| self.object.status.as_ref()?.current_revision.as_deref())
+    }
+}
+
+/// Looks at one TiProxy; `None` when it is gone.
+#[must_use]
+pub fn observe(context: &Context, namespace: &str, name: &str) -> Option<Observed> {
+    let object = context.instances.get(namespace, name)?;
+    let uid = object.uid().unwrap_or_default();
+    let pod_name = group_of(&object).map(|group| name::pod(&group, name));
+    let mark = (name::LABEL_INSTANCE, name);
+    let cluster = &object.spec.cluster;
+    let paused = cluster.pd_addrs.is_none()
+        && context
+            .clusters
+            .get(namespace, &cluster.name)
+            .is_some_and(|cluster| cluster.spec.paused == Some(true));
+    Some(Observed {
+        pods: context.pods.owned_by(&uid),
+        pod: Slot::of(
+            pod_name
+                .as_ref()
+                .and_then(|pod_name| context.pods.get(namespace, pod_name)),
+            &uid,
+            mark,
+        ),
+        config_map: Slot::of(
+            pod_name
+                .as_ref()
+                .and_then(|pod_name| context.config_maps.get(namespace, pod_name)),
+            &uid,
+            mark,
+        ),
+        paused,
+        failures: context.failures.of(&uid),
+        object,
+    })
+}

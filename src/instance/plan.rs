@@ -1,0 +1,290 @@
+//! What to do next for one TiProxy. Pure: no client, no clock, no randomness.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+use serde_json::{Map, Value, json};
+
+use super::build::{self, config_map::config_map, pod::pod, tls::tls};
+use super::observe::Observed;
+use super::pod_state::PodState;
+use super::validate::{Instance, Invalid};
+use crate::api::name;
+use crate::ownership::Slot;
+use crate::runtime::write::Target;
+
+/// One write; it carries all that its executor needs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Holds the TiProxy until its Pod is gone.
+    AddFinalizer,
+    /// Lets the TiProxy go.
+    RemoveFinalizer,
+    /// Makes an ownerless `ConfigMap` of ours our own again.
+    AdoptConfigMap(Target),
+    /// Makes an ownerless Pod of ours our own again.
+    AdoptPod(Target),
+    /// Creates the `ConfigMap`.
+    CreateConfigMap(Box<ConfigMap>),
+    /// Replaces the content of the `ConfigMap`; it carries the resourceVersion that it was decided for.
+    ReplaceConfigMap(Box<ConfigMap>),
+    /// Creates the Pod.
+    CreatePod(Box<Pod>),
+    /// Changes labels and annotations of the Pod.
+    PatchPod {
+        /// The Pod.
+        target: Target,
+        /// The merge patch of its metadata.
+        metadata: Map<String, Value>,
+    },
+    /// Deletes the Pod.
+    DeletePod {
+        /// The Pod.
+        target: Target,
+        /// Seconds that it has to end.
+        grace_period_seconds: Option<u32>,
+        /// Why.
+        why: DeleteReason,
+    },
+}
+
+/// Why a Pod is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeleteReason {
+    /// Its TiProxy is being deleted.
+    Deleted,
+    /// Its TiProxy asks for another Pod, under the same name.
+    Outdated,
+    /// It has failed, was evicted, or ended.
+    Failed,
+}
+
+/// What to do, and what is waited for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// The writes, in order.
+    pub actions: Vec<Action>,
+    /// What is waited for, in words for the user.
+    pub waiting: Option<String>,
+    /// When to look again although nothing happened.
+    pub recheck: Option<Duration>,
+}
+
+impl Plan {
+    /// Whether it lets the TiProxy go, after which there is nothing to report on.
+    #[must_use]
+    pub fn releases(&self) -> bool {
+        self.actions.contains(&Action::RemoveFinalizer)
+    }
+
+    fn waiting(message: String) -> Self {
+        Self {
+            waiting: Some(message),
+            ..Self::default()
+        }
+    }
+}
+
+/// Plans the next writes of one TiProxy.
+#[must_use]
+pub fn plan(observed: &Observed, instance: Result<&Instance, &Invalid>, now: Timestamp) -> Plan {
+    if observed.object.meta().deletion_timestamp.is_some() {
+        return plan_deletion(observed, instance.ok());
+    }
+    if observed.paused {
+        return Plan::waiting("the Cluster is paused".to_owned());
+    }
+    let Ok(instance) = instance else {
+        // Whatever runs goes on as it is until the spec can be carried out.
+        return Plan::default();
+    };
+    let mut plan = plan_pod(observed, instance, now);
+    if !observed
+        .object
+        .finalizers()
+        .iter()
+        .any(|finalizer| finalizer == name::FINALIZER)
+    {
+        plan.actions.insert(0, Action::AddFinalizer);
+    }
+    plan
+}
+
+/// Deletion waits for nothing but the Pod.
+fn plan_deletion(observed: &Observed, instance: Option<&Instance>) -> Plan {
+    let finalizers = observed.object.finalizers();
+    let has = |finalizer: &str| finalizers.iter().any(|found| found == finalizer);
+    if !has(name::FINALIZER) {
+        return Plan::default();
+    }
+    let orphaning = has("orphan");
+    if orphaning || observed.pods.is_empty() {
+        return Plan {
+            actions: vec![Action::RemoveFinalizer],
+            ..Plan::default()
+        };
+    }
+    let grace = instance.map(grace_period_seconds);
+    let actions = observed
+        .pods
+        .iter()
+        .filter(|pod| pod.meta().deletion_timestamp.is_none())
+        .filter_map(|pod| delete(pod, grace, DeleteReason::Deleted))
+        .collect();
+    Plan {
+        actions,
+        ..Plan::waiting("its Pod is ending".to_owned())
+    }
+}
+
+fn plan_pod(observed: &Observed, instance: &Instance, now: Timestamp) -> Plan {
+    let tls = tls(instance);
+    let config_map = config_map(instance, &tls);
+    match &observed.pod {
+        Slot::Absent => {
+            let mut actions = plan_config_map(observed, config_map);
+            if !matches!(observed.config_map, Slot::Foreign(_)) {
+                actions.push(Action::CreatePod(Box::new(pod(instance, &tls))));
+            }
+            Plan {
+                actions,
+                ..Plan::waiting("its Pod is being created".to_owned())
+            }
+        }
+        Slot::Adoptable(pod) => Plan {
+            actions: Target::of(&**pod).map(Action::AdoptPod).into_iter().collect(),
+            ..Plan::default()
+        },
+        Slot::Foreign(_) => Plan::default(),
+        Slot::Ours(pod) => plan_own_pod(observed, instance, config_map, pod, now),
+    }
+}
+
+fn plan_own_pod(
+    observed: &Observed,
+    instance: &Instance,
+    config_map: ConfigMap,
+    pod: &Arc<Pod>,
+    now: Timestamp,
+) -> Plan {
+    let state = PodState::of(pod);
+    if state.terminating {
+        return Plan::waiting(format!("Pod {} is ending", pod.name_any()));
+    }
+    let grace = Some(grace_period_seconds(instance));
+    if state.ended {
+        let wait = backoff(observed.failures).saturating_sub(state.ended_for(now));
+        if wait.is_zero() {
+            let actions = delete(pod, grace, DeleteReason::Failed).into_iter().collect();
+            return Plan {
+                actions,
+                ..Plan::waiting(format!("Pod {} ended and is replaced", pod.name_any()))
+            };
+        }
+        let message = format!(
+            "Pod {} ended and is replaced in {} s",
+            pod.name_any(),
+            wait.as_secs().max(1)
+        );
+        return Plan {
+            recheck: Some(wait),
+            ..Plan::waiting(message)
+        };
+    }
+    if observed
+        .revision_of(pod)
+        .is_some_and(|revision| revision != instance.revision)
+    {
+        let actions = delete(pod, grace, DeleteReason::Outdated).into_iter().collect();
+        return Plan {
+            actions,
+            ..Plan::waiting(format!("Pod {} is replaced", pod.name_any()))
+        };
+    }
+    let mut actions = plan_config_map(observed, config_map);
+    if let Some(metadata) = pod_metadata_patch(instance, pod) {
+        actions.extend(Target::of(&**pod).map(|target| Action::PatchPod { target, metadata }));
+    }
+    Plan {
+        actions,
+        ..Plan::default()
+    }
+}
+
+fn plan_config_map(observed: &Observed, desired: ConfigMap) -> Vec<Action> {
+    match &observed.config_map {
+        Slot::Absent => vec![Action::CreateConfigMap(Box::new(desired))],
+        Slot::Adoptable(found) => Target::of(&**found)
+            .map(Action::AdoptConfigMap)
+            .into_iter()
+            .collect(),
+        Slot::Foreign(_) => Vec::new(),
+        Slot::Ours(found) => replacement(found, desired)
+            .map(|config_map| Action::ReplaceConfigMap(Box::new(config_map)))
+            .into_iter()
+            .collect(),
+    }
+}
+
+/// The `ConfigMap` as it should be, if it is not; what others put on its metadata stays.
+fn replacement(found: &ConfigMap, desired: ConfigMap) -> Option<ConfigMap> {
+    let labels = desired.metadata.labels.unwrap_or_default();
+    let labelled = labels
+        .iter()
+        .all(|(key, value)| found.labels().get(key) == Some(value));
+    if labelled && found.data == desired.data && found.binary_data.is_none() {
+        return None;
+    }
+    let mut config_map = found.clone();
+    config_map.metadata.labels.get_or_insert_default().extend(labels);
+    config_map.data = desired.data;
+    config_map.binary_data = None;
+    Some(config_map)
+}
+
+/// The metadata that the Pod should have and has not. The serving label is not among it: taking it away is how a
+/// Pod leaves.
+fn pod_metadata_patch(instance: &Instance, pod: &Pod) -> Option<Map<String, Value>> {
+    let mut patch = instance
+        .template_metadata
+        .patch_of(&pod.metadata)
+        .unwrap_or_default();
+    let identity = build::metadata(instance).labels.unwrap_or_default();
+    for (key, value) in identity
+        .iter()
+        .filter(|(key, value)| pod.labels().get(*key) != Some(value))
+    {
+        let labels = patch.entry("labels").or_insert_with(|| json!({}));
+        if let Some(labels) = labels.as_object_mut() {
+            labels.insert(key.clone(), json!(value));
+        }
+    }
+    (!patch.is_empty()).then_some(patch)
+}
+
+fn delete(pod: &Pod, grace_period_seconds: Option<u32>, why: DeleteReason) -> Option<Action> {
+    Target::of(pod).map(|target| Action::DeletePod {
+        target,
+        grace_period_seconds,
+        why,
+    })
+}
+
+/// The period that the current configuration needs, which may differ from the one that the Pod was created with.
+fn grace_period_seconds(instance: &Instance) -> u32 {
+    u32::try_from(build::pod::termination_grace_period_seconds(instance)).unwrap_or(u32::MAX)
+}
+
+/// How long an ended Pod is left alone before it is replaced: nothing at first, then 10 s doubling up to 5 min.
+fn backoff(failures: u32) -> Duration {
+    const FIRST: u64 = 10;
+    const LONGEST: u64 = 300;
+    let seconds = match failures {
+        0 => 0,
+        more => FIRST.saturating_mul(1 << (more - 1).min(16)).min(LONGEST),
+    };
+    Duration::from_secs(seconds)
+}

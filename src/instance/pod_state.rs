@@ -1,0 +1,189 @@
+//! What a Pod says about itself.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
+use k8s_openapi::jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+
+use crate::api::condition::Reason;
+use crate::api::name;
+
+/// A Pod's state, as far as decisions and conditions need it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodState {
+    /// It is being deleted.
+    pub terminating: bool,
+    /// It has failed, was evicted or ended; it will not run again.
+    pub ended: bool,
+    /// Its container runs.
+    pub running: bool,
+    /// Since when it is ready.
+    pub ready_since: Option<Timestamp>,
+    /// What keeps it from becoming ready, when it is more than time.
+    pub problem: Option<Problem>,
+    ended_at: Option<Timestamp>,
+}
+
+/// What keeps a Pod from becoming ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The reason for the condition.
+    pub reason: Reason,
+    /// Which Pod, what is wrong, and what to do.
+    pub message: String,
+}
+
+impl PodState {
+    /// Reads a Pod.
+    #[must_use]
+    pub fn of(pod: &Pod) -> Self {
+        let status = pod.status.clone().unwrap_or_default();
+        let container = container(pod);
+        let terminated = container
+            .and_then(|container| container.state.as_ref()?.terminated.as_ref()?.finished_at.clone());
+        let ended = matches!(status.phase.as_deref(), Some("Failed" | "Succeeded"));
+        Self {
+            terminating: pod.meta().deletion_timestamp.is_some(),
+            ended,
+            running: !ended
+                && container.is_some_and(|container| {
+                    container
+                        .state
+                        .as_ref()
+                        .is_some_and(|state| state.running.is_some())
+                }),
+            ready_since: ready_since(pod),
+            problem: problem(pod),
+            ended_at: terminated
+                .or(status.start_time)
+                .or_else(|| pod.meta().creation_timestamp.clone())
+                .map(|time| time.0),
+        }
+    }
+
+    /// Whether it serves: ready and not being deleted.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready_since.is_some() && !self.terminating && !self.ended
+    }
+
+    /// How long ago it ended.
+    #[must_use]
+    pub fn ended_for(&self, now: Timestamp) -> Duration {
+        self.ended_at
+            .and_then(|ended| Duration::try_from(now.duration_since(ended)).ok())
+            .unwrap_or_default()
+    }
+}
+
+fn container(pod: &Pod) -> Option<&ContainerStatus> {
+    pod.status
+        .as_ref()?
+        .container_statuses
+        .iter()
+        .flatten()
+        .find(|container| container.name == name::CONTAINER)
+}
+
+fn condition<'a>(pod: &'a Pod, condition_type: &str) -> Option<&'a PodCondition> {
+    pod.status
+        .as_ref()?
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == condition_type)
+}
+
+fn ready_since(pod: &Pod) -> Option<Timestamp> {
+    let ready = condition(pod, "Ready").filter(|ready| ready.status == "True")?;
+    ready
+        .last_transition_time
+        .clone()
+        .or_else(|| pod.meta().creation_timestamp.clone())
+        .map(|time| time.0)
+}
+
+fn problem(pod: &Pod) -> Option<Problem> {
+    let pod_name = pod.name_any();
+    let status = pod.status.as_ref()?;
+    if status.phase.as_deref() == Some("Failed") {
+        let reason = status.reason.as_deref().unwrap_or("Failed");
+        let message = format!(
+            "Pod {pod_name}: {reason}: {}",
+            status.message.as_deref().unwrap_or("its container ended")
+        );
+        return Some(Problem {
+            reason: Reason::NotReady,
+            message,
+        });
+    }
+    let unscheduled = condition(pod, "PodScheduled").filter(|scheduled| {
+        scheduled.status == "False" && scheduled.reason.as_deref() == Some("Unschedulable")
+    });
+    if let Some(scheduled) = unscheduled {
+        let why = scheduled.message.as_deref().unwrap_or("no node fits");
+        let message = format!(
+            "Pod {pod_name} fits no node: {why}; add nodes, or ask for less in spec.template.spec.resources or schedulePolicies"
+        );
+        return Some(Problem {
+            reason: Reason::Unschedulable,
+            message,
+        });
+    }
+    waiting_problem(&pod_name, container(pod)?)
+}
+
+fn waiting_problem(pod_name: &str, container: &ContainerStatus) -> Option<Problem> {
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let detail = waiting.message.as_deref().unwrap_or_default();
+    let (reason, message) = match waiting.reason.as_deref()? {
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "InvalidImageName"
+        | "ErrImageNeverPull"
+        | "RegistryUnavailable"
+        | "ImageInspectError" => (
+            Reason::ImageUnavailable,
+            format!(
+                "Pod {pod_name}: image {} cannot be pulled: {detail}; correct spec.template.spec.image or version, or \
+                 make the image available",
+                container.image
+            ),
+        ),
+        "CrashLoopBackOff" | "RunContainerError" | "StartError" => (
+            Reason::CrashLooping,
+            format!("Pod {pod_name}: {}", crash(container)),
+        ),
+        "CreateContainerConfigError" if detail.contains("secret") => (
+            Reason::SecretMissing,
+            format!("Pod {pod_name}: {detail}; create the Secret or the key"),
+        ),
+        "CreateContainerConfigError" | "CreateContainerError" => {
+            (Reason::NotReady, format!("Pod {pod_name}: {detail}"))
+        }
+        _ => return None,
+    };
+    Some(Problem { reason, message })
+}
+
+fn crash(container: &ContainerStatus) -> String {
+    let last = container
+        .last_state
+        .as_ref()
+        .and_then(|state| state.terminated.as_ref());
+    let how = last.map_or_else(String::new, |last| {
+        format!(
+            ", last with exit code {}{}",
+            last.exit_code,
+            last.reason
+                .as_ref()
+                .map(|reason| format!(" ({reason})"))
+                .unwrap_or_default()
+        )
+    });
+    format!(
+        "the container {} ended {} times{how}; see its log with kubectl logs --previous",
+        container.name, container.restart_count
+    )
+}

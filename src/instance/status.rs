@@ -1,0 +1,165 @@
+//! What a TiProxy's status says. Pure.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+
+use super::observe::Observed;
+use super::plan::Plan;
+use super::pod_state::PodState;
+use super::validate::{Instance, Invalid};
+use crate::api::TiProxyStatus;
+use crate::api::condition::{ConditionType, Reason};
+use crate::ownership::Slot;
+use crate::problem::{ExecuteError, Progress, State};
+use crate::runtime::condition;
+
+/// How long a TiProxy may be on its way before its status says so: most are Ready sooner, and need one write less.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The status as it should be, and when to write it if it differs from the stored one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// The status.
+    pub status: TiProxyStatus,
+    /// How long to wait before it is written; zero is at once.
+    pub after: Duration,
+}
+
+/// The status of a TiProxy.
+#[must_use]
+pub fn status(
+    observed: &Observed,
+    instance: Result<&Instance, &Invalid>,
+    plan: &Plan,
+    error: Option<&ExecuteError>,
+    now: Timestamp,
+) -> Report {
+    let meta = observed.object.meta();
+    let stored = observed.object.status.clone().unwrap_or_default();
+    let pod = observed.pod.ours().map(|pod| PodState::of(pod));
+    let progress = progress(observed, instance, plan, error, pod.as_ref());
+    let mut conditions = condition::merge(&stored.conditions, progress.conditions(meta.generation), now);
+    if let Some(ready_since) = pod.as_ref().and_then(|pod| pod.ready_since) {
+        start_ready_at(&mut conditions, ready_since);
+    }
+    let is_ready = progress.state == State::Done;
+    let update_revision = instance.ok().map(|instance| instance.revision.clone());
+    let status = TiProxyStatus {
+        conditions,
+        observed_generation: meta.generation,
+        replicas: Some(i32::from(
+            pod.as_ref().is_some_and(|pod| !pod.terminating && !pod.ended),
+        )),
+        current_revision: if is_ready {
+            update_revision.clone()
+        } else {
+            stored.current_revision.clone()
+        },
+        update_revision: update_revision.or(stored.update_revision.clone()),
+        ..stored.clone()
+    };
+    let after = if progress.state == State::Working {
+        patience(observed, now)
+    } else {
+        Duration::ZERO
+    };
+    Report { status, after }
+}
+
+/// Nobody needs to hear of the first seconds of a life, or of a going, when all is well.
+fn patience(observed: &Observed, now: Timestamp) -> Duration {
+    let meta = observed.object.meta();
+    let never_reported = observed
+        .object
+        .status
+        .as_ref()
+        .is_none_or(|status| status.conditions.is_empty());
+    let since = match &meta.deletion_timestamp {
+        Some(deleted) => Some(deleted),
+        None if never_reported => meta.creation_timestamp.as_ref(),
+        None => None,
+    };
+    let Some(since) = since else { return Duration::ZERO };
+    let past = Duration::try_from(now.duration_since(since.0)).unwrap_or_default();
+    PATIENCE.saturating_sub(past)
+}
+
+/// Ready begins when the Pod became ready: a Pod that was replaced in between must not inherit an older time.
+fn start_ready_at(conditions: &mut [condition::Condition], ready_since: Timestamp) {
+    for ready in conditions {
+        let is_ready = ready.type_ == ConditionType::Ready.as_str() && ready.status == "True";
+        if is_ready && ready.last_transition_time.0 < ready_since {
+            ready.last_transition_time = Time(ready_since);
+        }
+    }
+}
+
+fn progress(
+    observed: &Observed,
+    instance: Result<&Instance, &Invalid>,
+    plan: &Plan,
+    error: Option<&ExecuteError>,
+    pod: Option<&PodState>,
+) -> Progress {
+    if let Some(progress) = error.and_then(ExecuteError::progress) {
+        return progress;
+    }
+    if observed.object.meta().deletion_timestamp.is_some() {
+        let message = plan
+            .waiting
+            .clone()
+            .unwrap_or_else(|| "the TiProxy is being deleted".to_owned());
+        return Progress::working(Reason::Leaving, message);
+    }
+    if let Err(invalid) = instance {
+        return Progress::stalled(Reason::InvalidSpec, invalid.to_string());
+    }
+    if observed.paused {
+        return Progress::working(
+            Reason::Paused,
+            "the Cluster is paused; unset its spec.paused to go on",
+        );
+    }
+    if let Some(conflict) = foreign(observed) {
+        return Progress::stalled(Reason::NameConflict, conflict.to_string());
+    }
+    if let Some(problem) = pod.and_then(|pod| pod.problem.clone()) {
+        return match problem.reason {
+            Reason::NotReady => Progress::working(Reason::NotReady, problem.message),
+            reason => Progress::stalled(reason, problem.message),
+        };
+    }
+    if let Some(waiting) = &plan.waiting {
+        return Progress::working(Reason::Progressing, waiting.clone());
+    }
+    match (&observed.pod, pod) {
+        (Slot::Ours(found), Some(pod)) if pod.is_ready() => {
+            Progress::done(Reason::AllReady, format!("Pod {} is ready", found.name_any()))
+        }
+        (Slot::Ours(found), Some(pod)) if pod.running => Progress::working(
+            Reason::NotReady,
+            format!(
+                "Pod {} runs and is not ready; TiProxy answers its readiness probe when it has found PD and a healthy TiDB",
+                found.name_any()
+            ),
+        ),
+        (Slot::Ours(found), _) => Progress::working(
+            Reason::Progressing,
+            format!("Pod {} is starting", found.name_any()),
+        ),
+        (Slot::Absent | Slot::Adoptable(_) | Slot::Foreign(_), _) => {
+            Progress::working(Reason::Progressing, "its Pod is being created")
+        }
+    }
+}
+
+fn foreign(observed: &Observed) -> Option<ExecuteError> {
+    match (&observed.config_map, &observed.pod) {
+        (Slot::Foreign(config_map), _) => Some(ExecuteError::name_conflict(&**config_map)),
+        (_, Slot::Foreign(pod)) => Some(ExecuteError::name_conflict(&**pod)),
+        _ => None,
+    }
+}

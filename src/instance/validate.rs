@@ -1,0 +1,104 @@
+//! From a `TiProxy` as stored to one that can be carried out: nothing is optional after this step.
+
+use kube::ResourceExt;
+
+use crate::api::{Discovery, TiProxy, TiProxySpec, name};
+use crate::problem::sentences;
+use crate::proxy_config::{self, Diagnosis, UserConfig};
+use crate::revision;
+use crate::template_metadata::TemplateMetadata;
+
+/// A TiProxy that can be carried out.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// The TiProxy's name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its UID.
+    pub uid: String,
+    /// The group that it belongs, or once belonged, to.
+    pub group: String,
+    /// The TiDB cluster's name.
+    pub cluster: String,
+    /// The name of its Pod and its `ConfigMap`.
+    pub pod_name: String,
+    /// What it is to run.
+    pub spec: TiProxySpec,
+    /// Where PD is.
+    pub discovery: Discovery,
+    /// The user's configuration.
+    pub config: UserConfig,
+    /// The revision that the spec asks for.
+    pub revision: String,
+    /// Labels and annotations for the Pod.
+    pub template_metadata: TemplateMetadata,
+}
+
+/// Why a TiProxy cannot be carried out.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Invalid {
+    /// It says neither by owner, label nor subdomain which group it belongs to.
+    #[error(
+        "TiProxy {0} belongs to no TiProxyGroup: it has no owner, no label {label} and its spec.subdomain does not \
+         end in \"-tiproxy-peer\"; create a TiProxyGroup instead of a TiProxy",
+        label = name::LABEL_GROUP
+    )]
+    NoGroup(String),
+    /// Nobody said where PD is.
+    #[error("TiProxy {0}: spec.discovery.pdAddrs is empty; the group controller sets it")]
+    NoDiscovery(String),
+    /// The configuration cannot be carried out.
+    #[error("spec.template.spec.config: {}", sentences(.0))]
+    Config(Vec<Diagnosis>),
+}
+
+/// The group that a TiProxy belongs, or once belonged, to.
+#[must_use]
+pub fn group_of(instance: &TiProxy) -> Option<String> {
+    let owner = instance
+        .owner_references()
+        .iter()
+        .find(|owner| owner.kind == "TiProxyGroup");
+    owner
+        .map(|owner| owner.name.clone())
+        .or_else(|| instance.labels().get(name::LABEL_GROUP).cloned())
+        .or_else(|| {
+            instance
+                .spec
+                .subdomain
+                .strip_suffix("-tiproxy-peer")
+                .map(ToOwned::to_owned)
+        })
+}
+
+/// Validates a TiProxy.
+pub fn validate(instance: &TiProxy) -> Result<Instance, Invalid> {
+    let name = instance.name_any();
+    let Some(group) = group_of(instance) else {
+        return Err(Invalid::NoGroup(name));
+    };
+    let spec = instance.spec.clone();
+    let discovery = spec
+        .discovery
+        .clone()
+        .filter(|discovery| !discovery.pd_addrs.is_empty());
+    let Some(discovery) = discovery else {
+        return Err(Invalid::NoDiscovery(name));
+    };
+    let config =
+        proxy_config::parse(spec.template.config.as_deref().unwrap_or_default()).map_err(Invalid::Config)?;
+    Ok(Instance {
+        pod_name: name::pod(&group, &name),
+        namespace: instance.namespace().unwrap_or_default(),
+        uid: instance.uid().unwrap_or_default(),
+        cluster: spec.cluster.name.clone(),
+        revision: revision::name(&group, &spec),
+        template_metadata: TemplateMetadata::of_object(&instance.metadata),
+        name,
+        group,
+        spec,
+        discovery,
+        config,
+    })
+}

@@ -1,0 +1,200 @@
+//! What stops progress, and the three conditions that tell it: `Ready`, `Reconciling` and `Stalled`.
+
+use kube::Resource;
+
+use crate::api::condition::{ConditionType, Reason};
+use crate::ownership;
+use crate::proxy_config::Diagnosis;
+use crate::runtime::condition::{NewCondition, Status};
+use crate::runtime::runner::{ErrorCategory, ReconcileError};
+use crate::runtime::write_error::{WriteError, WriteFailure};
+
+/// How far the work on an object is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Where it stands.
+    pub state: State,
+    /// Why.
+    pub reason: Reason,
+    /// In words for the user: object, field, value, what is allowed, what to do.
+    pub message: String,
+}
+
+/// Where the work on an object stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Everything asked for is there.
+    Done,
+    /// The work goes on by itself.
+    Working,
+    /// Somebody has to change something.
+    Stalled,
+}
+
+impl Progress {
+    /// Everything asked for is there.
+    #[must_use]
+    pub fn done(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            state: State::Done,
+            reason,
+            message: message.into(),
+        }
+    }
+
+    /// The work goes on by itself.
+    #[must_use]
+    pub fn working(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            state: State::Working,
+            reason,
+            message: message.into(),
+        }
+    }
+
+    /// Somebody has to change something.
+    #[must_use]
+    pub fn stalled(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            state: State::Stalled,
+            reason,
+            message: message.into(),
+        }
+    }
+
+    /// The conditions `Ready`, `Reconciling` and `Stalled`.
+    #[must_use]
+    pub fn conditions(&self, generation: Option<i64>) -> [NewCondition; 3] {
+        let of = |condition_type, holds| {
+            new_condition(condition_type, holds, self.reason, &self.message, generation)
+        };
+        [
+            of(ConditionType::Ready, self.state == State::Done),
+            of(ConditionType::Reconciling, self.state == State::Working),
+            of(ConditionType::Stalled, self.state == State::Stalled),
+        ]
+    }
+}
+
+/// A condition of a closed type and reason.
+#[must_use]
+pub fn new_condition(
+    condition_type: ConditionType,
+    holds: bool,
+    reason: Reason,
+    message: &str,
+    generation: Option<i64>,
+) -> NewCondition {
+    NewCondition {
+        type_: condition_type.as_str().to_owned(),
+        status: Status::from(holds),
+        reason: reason.as_str().to_owned(),
+        message: shortened(message),
+        observed_generation: generation,
+    }
+}
+
+/// The API server takes 32 KiB in a condition; nobody reads more than this.
+fn shortened(message: &str) -> String {
+    const LONGEST: usize = 2000;
+    if message.chars().count() <= LONGEST {
+        return message.to_owned();
+    }
+    message.chars().take(LONGEST).chain("...".chars()).collect()
+}
+
+/// What is wrong with a configuration, as one text.
+#[must_use]
+pub fn sentences(diagnoses: &[Diagnosis]) -> String {
+    diagnoses
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+/// Why a plan was not carried out to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// A write failed.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The cache does not show yet what is there; the next pass sees it.
+    #[error("{kind} {name} exists and the cache does not show it yet")]
+    Behind {
+        /// The kind.
+        kind: String,
+        /// The name.
+        name: String,
+    },
+    /// Somebody else's object has a name that we need.
+    #[error("{kind} {name} exists and is not ours: {whose}; rename or delete it, or rename the TiProxyGroup")]
+    NameConflict {
+        /// The kind.
+        kind: String,
+        /// The name.
+        name: String,
+        /// Whose it is.
+        whose: String,
+    },
+}
+
+impl ExecuteError {
+    /// The conflict over the name of a foreign object.
+    #[must_use]
+    pub fn name_conflict<K: Resource<DynamicType = ()>>(object: &K) -> Self {
+        Self::NameConflict {
+            kind: K::kind(&()).into_owned(),
+            name: object.meta().name.clone().unwrap_or_default(),
+            whose: ownership::describe(object),
+        }
+    }
+
+    /// How it is told; `None` for what the next pass settles by itself.
+    #[must_use]
+    pub fn progress(&self) -> Option<Progress> {
+        match self {
+            Self::Behind { .. } => None,
+            Self::NameConflict { .. } => Some(Progress::stalled(Reason::NameConflict, self.to_string())),
+            Self::Write(error) => of_write(error),
+        }
+    }
+}
+
+fn of_write(error: &WriteError) -> Option<Progress> {
+    let told = |reason, what_to_do: &str| Some(Progress::stalled(reason, format!("{error}; {what_to_do}")));
+    match error.reason {
+        WriteFailure::Conflict | WriteFailure::NotFound | WriteFailure::AlreadyExists => None,
+        WriteFailure::Forbidden => told(
+            Reason::Forbidden,
+            "give the operator's service account this right (see config/rbac)",
+        ),
+        WriteFailure::QuotaExceeded => told(Reason::QuotaExceeded, "raise the ResourceQuota or ask for less"),
+        WriteFailure::AdmissionDenied => told(
+            Reason::AdmissionDenied,
+            "change the spec or the policy of the namespace",
+        ),
+        WriteFailure::Invalid | WriteFailure::Refused => told(
+            Reason::InvalidSpec,
+            "correct the spec; an unknown field means that the CustomResourceDefinition is not this operator's",
+        ),
+        WriteFailure::NamespaceTerminating => Some(Progress::working(
+            Reason::Progressing,
+            "the namespace is being deleted",
+        )),
+        WriteFailure::Transient => Some(Progress::working(
+            Reason::WriteFailed,
+            format!("{error}; the operator tries again"),
+        )),
+    }
+}
+
+impl ReconcileError for ExecuteError {
+    fn category(&self) -> ErrorCategory {
+        match self {
+            Self::Write(error) => error.category(),
+            Self::Behind { .. } => ErrorCategory::Conflict,
+            Self::NameConflict { .. } => ErrorCategory::Invalid,
+        }
+    }
+}

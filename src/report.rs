@@ -1,0 +1,138 @@
+//! Events for users, at transitions only.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Resource;
+
+use crate::api::condition::ConditionType;
+use crate::api::{TiProxy, TiProxyGroup};
+use crate::group::plan::Why;
+use crate::instance::plan::DeleteReason;
+use crate::runtime::condition::find;
+use crate::runtime::event::{Events, Notice, Severity};
+
+/// Tells users what happens.
+#[derive(Clone, Debug)]
+pub struct Reporter {
+    events: Events,
+}
+
+impl Reporter {
+    /// A reporter that sends through these events.
+    #[must_use]
+    pub fn new(events: Events) -> Self {
+        Self { events }
+    }
+
+    /// A TiProxy was created.
+    pub fn instance_created(&self, group: &TiProxyGroup, name: &str) {
+        self.tell(
+            group,
+            Severity::Normal,
+            "TiProxyCreated",
+            "Create",
+            format!("created TiProxy {name}"),
+        );
+    }
+
+    /// A TiProxy was deleted.
+    pub fn instance_deleted(&self, group: &TiProxyGroup, name: &str, why: Why) {
+        let why = match why {
+            Why::ScaleIn => "the group has more TiProxies than asked for",
+            Why::Roll => "it does not follow the template, and its replacement is there or on its way",
+            Why::Lost => "its node is gone",
+        };
+        self.tell(
+            group,
+            Severity::Normal,
+            "TiProxyDeleted",
+            "Delete",
+            format!("deleted TiProxy {name}: {why}"),
+        );
+    }
+
+    /// A Pod was deleted.
+    pub fn pod_deleted(&self, instance: &TiProxy, pod: &str, why: DeleteReason) {
+        let (severity, why) = match why {
+            // The group has told of it already.
+            DeleteReason::Deleted => return,
+            DeleteReason::Outdated => (
+                Severity::Normal,
+                "it does not follow the template; it is created anew",
+            ),
+            DeleteReason::Failed => (
+                Severity::Warning,
+                "it failed, was evicted or ended; it is created anew",
+            ),
+        };
+        self.tell(
+            instance,
+            severity,
+            "PodDeleted",
+            "Delete",
+            format!("deleted Pod {pod}: {why}"),
+        );
+    }
+
+    /// An object became Ready, stalled, or stalled for another reason.
+    pub fn transition<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        before: &[Condition],
+        after: &[Condition],
+    ) {
+        let is = |conditions: &[Condition], condition_type: ConditionType| {
+            find(conditions, condition_type.as_str())
+                .filter(|condition| condition.status == "True")
+                .map(|condition| condition.reason.clone())
+        };
+        let stalled = is(after, ConditionType::Stalled);
+        if stalled.is_some()
+            && stalled != is(before, ConditionType::Stalled)
+            && let Some(condition) = find(after, ConditionType::Stalled.as_str())
+        {
+            self.tell(
+                object,
+                Severity::Warning,
+                &condition.reason,
+                "Reconcile",
+                condition.message.clone(),
+            );
+        }
+        if is(before, ConditionType::Ready).is_none()
+            && is(after, ConditionType::Ready).is_some()
+            && let Some(condition) = find(after, ConditionType::Ready.as_str())
+        {
+            self.tell(
+                object,
+                Severity::Normal,
+                "Ready",
+                "Reconcile",
+                condition.message.clone(),
+            );
+        }
+    }
+
+    fn tell<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        severity: Severity,
+        reason: &str,
+        action: &str,
+        note: String,
+    ) {
+        tracing::info!(
+            kind = %K::kind(&()),
+            namespace = object.meta().namespace.as_deref().unwrap_or_default(),
+            name = object.meta().name.as_deref().unwrap_or_default(),
+            reason,
+            "{note}"
+        );
+        self.events.publish(Notice {
+            regarding: object.object_ref(&()),
+            severity,
+            reason: reason.to_owned(),
+            action: action.to_owned(),
+            note,
+        });
+    }
+}

@@ -1,0 +1,351 @@
+//! Why a write did not happen, sorted by who can help.
+
+use std::fmt;
+
+use kube::core::Status;
+
+use super::runner::{ErrorCategory, ReconcileError};
+
+/// A write, or the read before one, that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {verb} {kind} {namespace}/{name}: {message}")]
+pub struct WriteError {
+    /// Why.
+    pub reason: WriteFailure,
+    /// What was tried.
+    pub verb: &'static str,
+    /// The kind of the object.
+    pub kind: String,
+    /// The namespace of the object.
+    pub namespace: String,
+    /// The name of the object.
+    pub name: String,
+    /// The API server's own words, or what went wrong on the way to it.
+    pub message: String,
+}
+
+/// Why a write failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WriteFailure {
+    /// The object is not the one, or no longer in the state, that the write was decided for.
+    Conflict,
+    /// The object, or its namespace, is not there.
+    NotFound,
+    /// Another object has the name.
+    AlreadyExists,
+    /// Our service account lacks a right, or its credentials were refused.
+    Forbidden,
+    /// A `ResourceQuota` is used up.
+    QuotaExceeded,
+    /// The namespace is being deleted: nothing can be created in it.
+    NamespaceTerminating,
+    /// A webhook, an admission policy or an admission plugin said no.
+    AdmissionDenied,
+    /// The API server finds the object invalid, or does not know one of its fields.
+    Invalid,
+    /// The write would break our own rules and was not sent.
+    Refused,
+    /// The server was not reached, was too busy, or failed. The write may have happened.
+    Transient,
+}
+
+impl WriteFailure {
+    /// The name of this failure, for labels and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Conflict => "Conflict",
+            Self::NotFound => "NotFound",
+            Self::AlreadyExists => "AlreadyExists",
+            Self::Forbidden => "Forbidden",
+            Self::QuotaExceeded => "QuotaExceeded",
+            Self::NamespaceTerminating => "NamespaceTerminating",
+            Self::AdmissionDenied => "AdmissionDenied",
+            Self::Invalid => "Invalid",
+            Self::Refused => "Refused",
+            Self::Transient => "Transient",
+        }
+    }
+
+    /// What kube's error means, and its message.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all other errors of the client are failures on the way"
+    )]
+    pub(super) fn of(error: &kube::Error) -> (Self, String) {
+        match error {
+            kube::Error::Api(status) => (Self::of_status(status), status.message.clone()),
+            kube::Error::BuildRequest(error) => (Self::Refused, error.to_string()),
+            error => (Self::Transient, with_sources(error)),
+        }
+    }
+
+    fn of_status(status: &Status) -> Self {
+        let has_cause = |wanted: &str| {
+            let details = status.details.as_ref();
+            details.is_some_and(|details| details.causes.iter().any(|cause| cause.reason == wanted))
+        };
+        let says = |part: &str| status.message.contains(part);
+        // By what they say first: webhooks and policies choose their own code.
+        if says("denied the request") || says("denied request:") {
+            return Self::AdmissionDenied;
+        }
+        match status.code {
+            404 => Self::NotFound,
+            409 if status.is_already_exists() => Self::AlreadyExists,
+            409 => Self::Conflict,
+            // A patch that carries the UID of another object tries to change an immutable field.
+            422 if concerns_uid(status) => Self::Conflict,
+            400 | 405 | 406 | 413 | 415 | 422 => Self::Invalid,
+            403 if has_cause("NamespaceTerminating") => Self::NamespaceTerminating,
+            403 if says("exceeded quota") => Self::QuotaExceeded,
+            403 if says("User \"") || says("cannot set blockOwnerDeletion") => Self::Forbidden,
+            // What admission plugins such as PodSecurity and LimitRanger say.
+            403 if says(" is forbidden: ") => Self::AdmissionDenied,
+            401 | 403 => Self::Forbidden,
+            _ => Self::Transient,
+        }
+    }
+}
+
+impl fmt::Display for WriteFailure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl ReconcileError for WriteError {
+    fn category(&self) -> ErrorCategory {
+        match self.reason {
+            // Not found and already there mean that a cache is behind, just as a conflict.
+            WriteFailure::Conflict | WriteFailure::NotFound | WriteFailure::AlreadyExists => {
+                ErrorCategory::Conflict
+            }
+            WriteFailure::Forbidden
+            | WriteFailure::QuotaExceeded
+            | WriteFailure::AdmissionDenied
+            | WriteFailure::Transient => ErrorCategory::Transient,
+            WriteFailure::NamespaceTerminating | WriteFailure::Invalid | WriteFailure::Refused => {
+                ErrorCategory::Invalid
+            }
+        }
+    }
+}
+
+fn concerns_uid(status: &Status) -> bool {
+    let causes = status
+        .details
+        .as_ref()
+        .map(|details| details.causes.as_slice())
+        .unwrap_or_default();
+    causes.iter().any(|cause| cause.field == "metadata.uid")
+}
+
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let next = error.to_string();
+        // kube's own messages repeat their source.
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn failures_are_sorted_by_who_can_help() {
+        let quota = r#"pods "a" is forbidden: exceeded quota: small, requested: pods=1, used: pods=1, limited: pods=1"#;
+        let right = r#"pods is forbidden: User "system:serviceaccount:ns:operator" cannot create resource "pods" in API group "" in the namespace "ns""#;
+        let owner = r#"pods "a" is forbidden: cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on: , <nil>"#;
+        let security = r#"pods "a" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false"#;
+        let webhook = r#"admission webhook "policy.example.com" denied the request: no"#;
+        let policy =
+            r#"pods "a" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"#;
+        let strict = r#"strict decoding error: unknown field "spec.colour""#;
+        for (code, reason, message, expected, category) in [
+            (
+                409,
+                "Conflict",
+                "the object has been modified",
+                WriteFailure::Conflict,
+                ErrorCategory::Conflict,
+            ),
+            (
+                409,
+                "AlreadyExists",
+                r#"pods "a" already exists"#,
+                WriteFailure::AlreadyExists,
+                ErrorCategory::Conflict,
+            ),
+            (
+                404,
+                "NotFound",
+                r#"pods "a" not found"#,
+                WriteFailure::NotFound,
+                ErrorCategory::Conflict,
+            ),
+            (
+                404,
+                "",
+                "404 page not found",
+                WriteFailure::NotFound,
+                ErrorCategory::Conflict,
+            ),
+            (
+                403,
+                "Forbidden",
+                quota,
+                WriteFailure::QuotaExceeded,
+                ErrorCategory::Transient,
+            ),
+            (
+                403,
+                "Forbidden",
+                right,
+                WriteFailure::Forbidden,
+                ErrorCategory::Transient,
+            ),
+            (
+                403,
+                "Forbidden",
+                owner,
+                WriteFailure::Forbidden,
+                ErrorCategory::Transient,
+            ),
+            (
+                403,
+                "",
+                "Forbidden",
+                WriteFailure::Forbidden,
+                ErrorCategory::Transient,
+            ),
+            (
+                401,
+                "Unauthorized",
+                "Unauthorized",
+                WriteFailure::Forbidden,
+                ErrorCategory::Transient,
+            ),
+            (
+                403,
+                "Forbidden",
+                security,
+                WriteFailure::AdmissionDenied,
+                ErrorCategory::Transient,
+            ),
+            (
+                400,
+                "",
+                webhook,
+                WriteFailure::AdmissionDenied,
+                ErrorCategory::Transient,
+            ),
+            (
+                422,
+                "Invalid",
+                policy,
+                WriteFailure::AdmissionDenied,
+                ErrorCategory::Transient,
+            ),
+            (
+                400,
+                "BadRequest",
+                strict,
+                WriteFailure::Invalid,
+                ErrorCategory::Invalid,
+            ),
+            (
+                422,
+                "Invalid",
+                "spec.replicas: must not be negative",
+                WriteFailure::Invalid,
+                ErrorCategory::Invalid,
+            ),
+            (
+                413,
+                "RequestEntityTooLarge",
+                "limit is 3145728",
+                WriteFailure::Invalid,
+                ErrorCategory::Invalid,
+            ),
+            (
+                429,
+                "TooManyRequests",
+                "try again later",
+                WriteFailure::Transient,
+                ErrorCategory::Transient,
+            ),
+            (
+                500,
+                "InternalError",
+                "failed calling webhook",
+                WriteFailure::Transient,
+                ErrorCategory::Transient,
+            ),
+            (
+                503,
+                "ServiceUnavailable",
+                "not ready",
+                WriteFailure::Transient,
+                ErrorCategory::Transient,
+            ),
+            (
+                504,
+                "Timeout",
+                "timed out",
+                WriteFailure::Transient,
+                ErrorCategory::Transient,
+            ),
+        ] {
+            let status = Status::failure(message, reason).with_code(code);
+            let (failure, said) = WriteFailure::of(&kube::Error::Api(status.boxed()));
+            assert_eq!((failure, said.as_str()), (expected, message), "{code} {message}");
+            let (kind, namespace, name) = ("Pod".to_owned(), "ns".to_owned(), "a".to_owned());
+            let error = WriteError {
+                reason: failure,
+                verb: "create",
+                kind,
+                namespace,
+                name,
+                message: said,
+            };
+            assert_eq!(error.category(), category, "{code} {message}");
+            assert_eq!(error.to_string(), format!("cannot create Pod ns/a: {message}"));
+        }
+    }
+
+    #[test]
+    fn causes_decide_where_the_message_does_not() {
+        for (code, cause, expected) in [
+            (
+                403,
+                json!({ "reason": "NamespaceTerminating" }),
+                WriteFailure::NamespaceTerminating,
+            ),
+            (
+                422,
+                json!({ "reason": "FieldValueInvalid", "field": "metadata.uid" }),
+                WriteFailure::Conflict,
+            ),
+            (
+                422,
+                json!({ "reason": "FieldValueInvalid", "field": "spec.port" }),
+                WriteFailure::Invalid,
+            ),
+        ] {
+            let status = json!({ "code": code, "message": "m", "details": { "causes": [cause] } });
+            let status: Status = serde_json::from_value(status).unwrap();
+            assert_eq!(WriteFailure::of_status(&status), expected, "{status:?}");
+        }
+    }
+}
