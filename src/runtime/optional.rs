@@ -221,3 +221,6 @@ impl Resource for Definition {
         &mut self.metadata
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -160,6 +160,7 @@ fn with_sources(error: &dyn std::error::Error) -> String {
 mod tests {
     use serde_json::json;
 
+    use super::ErrorCategory::{Conflict, Invalid, Transient};
     use super::*;
 
     #[test]
@@ -172,147 +173,64 @@ mod tests {
         let policy =
             r#"pods "a" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"#;
         let strict = r#"strict decoding error: unknown field "spec.colour""#;
-        for (code, reason, message, expected, category) in [
-            (
-                409,
-                "Conflict",
-                "the object has been modified",
-                WriteFailure::Conflict,
-                ErrorCategory::Conflict,
-            ),
-            (
-                409,
-                "AlreadyExists",
-                r#"pods "a" already exists"#,
-                WriteFailure::AlreadyExists,
-                ErrorCategory::Conflict,
-            ),
-            (
-                404,
-                "NotFound",
-                r#"pods "a" not found"#,
-                WriteFailure::NotFound,
-                ErrorCategory::Conflict,
-            ),
-            (
-                404,
-                "",
-                "404 page not found",
-                WriteFailure::NotFound,
-                ErrorCategory::Conflict,
-            ),
-            (
-                403,
-                "Forbidden",
-                quota,
-                WriteFailure::QuotaExceeded,
-                ErrorCategory::Transient,
-            ),
-            (
-                403,
-                "Forbidden",
-                right,
-                WriteFailure::Forbidden,
-                ErrorCategory::Transient,
-            ),
-            (
-                403,
-                "Forbidden",
-                owner,
-                WriteFailure::Forbidden,
-                ErrorCategory::Transient,
-            ),
-            (
-                403,
-                "",
-                "Forbidden",
-                WriteFailure::Forbidden,
-                ErrorCategory::Transient,
-            ),
-            (
-                401,
-                "Unauthorized",
-                "Unauthorized",
-                WriteFailure::Forbidden,
-                ErrorCategory::Transient,
-            ),
-            (
-                403,
-                "Forbidden",
-                security,
-                WriteFailure::AdmissionDenied,
-                ErrorCategory::Transient,
-            ),
-            (
-                400,
-                "",
-                webhook,
-                WriteFailure::AdmissionDenied,
-                ErrorCategory::Transient,
-            ),
-            (
-                422,
-                "Invalid",
-                policy,
-                WriteFailure::AdmissionDenied,
-                ErrorCategory::Transient,
-            ),
-            (
-                400,
-                "BadRequest",
-                strict,
-                WriteFailure::Invalid,
-                ErrorCategory::Invalid,
-            ),
-            (
-                422,
-                "Invalid",
-                "spec.replicas: must not be negative",
-                WriteFailure::Invalid,
-                ErrorCategory::Invalid,
-            ),
-            (
-                413,
-                "RequestEntityTooLarge",
-                "limit is 3145728",
-                WriteFailure::Invalid,
-                ErrorCategory::Invalid,
-            ),
-            (
-                429,
-                "TooManyRequests",
-                "try again later",
-                WriteFailure::Transient,
-                ErrorCategory::Transient,
-            ),
-            (
-                500,
-                "InternalError",
-                "failed calling webhook",
-                WriteFailure::Transient,
-                ErrorCategory::Transient,
-            ),
-            (
-                503,
-                "ServiceUnavailable",
-                "not ready",
-                WriteFailure::Transient,
-                ErrorCategory::Transient,
-            ),
-            (
-                504,
-                "Timeout",
-                "timed out",
-                WriteFailure::Transient,
-                ErrorCategory::Transient,
-            ),
-        ] {
-            let status = Status::failure(message, reason).with_code(code);
-            let (failure, said) = WriteFailure::of(&kube::Error::Api(status.boxed()));
-            assert_eq!((failure, said.as_str()), (expected, message), "{code} {message}");
+        let taken = r#"pods "a" already exists"#;
+        assert_sorted(
+            WriteFailure::Conflict,
+            Conflict,
+            &[(409, "Conflict", "the object has been modified")],
+        );
+        assert_sorted(
+            WriteFailure::AlreadyExists,
+            Conflict,
+            &[(409, "AlreadyExists", taken)],
+        );
+        let missing = [
+            (404, "NotFound", r#"pods "a" not found"#),
+            (404, "", "404 page not found"),
+        ];
+        assert_sorted(WriteFailure::NotFound, Conflict, &missing);
+        assert_sorted(
+            WriteFailure::QuotaExceeded,
+            Transient,
+            &[(403, "Forbidden", quota)],
+        );
+        let forbidden = [
+            (403, "Forbidden", right),
+            (403, "Forbidden", owner),
+            (403, "", "no"),
+            (401, "", "no"),
+        ];
+        assert_sorted(WriteFailure::Forbidden, Transient, &forbidden);
+        let denied = [
+            (403, "Forbidden", security),
+            (400, "", webhook),
+            (422, "Invalid", policy),
+        ];
+        assert_sorted(WriteFailure::AdmissionDenied, Transient, &denied);
+        let invalid = [
+            (400, "BadRequest", strict),
+            (422, "Invalid", "must not be negative"),
+            (413, "", "too large"),
+        ];
+        assert_sorted(WriteFailure::Invalid, Invalid, &invalid);
+        let passing = [
+            (429, "TooManyRequests", "later"),
+            (503, "", "not ready"),
+            (504, "Timeout", "timed out"),
+        ];
+        assert_sorted(WriteFailure::Transient, Transient, &passing);
+        let broken = [(500, "InternalError", "failed calling webhook"), (0, "", "")];
+        assert_sorted(WriteFailure::Transient, Transient, &broken);
+    }
+
+    fn assert_sorted(failure: WriteFailure, category: ErrorCategory, answers: &[(u16, &str, &str)]) {
+        for (code, reason, message) in answers {
+            let status = Status::failure(message, reason).with_code(*code);
+            let (found, said) = WriteFailure::of(&kube::Error::Api(status.boxed()));
+            assert_eq!((found, said.as_str()), (failure, *message), "{code} {message}");
             let (kind, namespace, name) = ("Pod".to_owned(), "ns".to_owned(), "a".to_owned());
             let error = WriteError {
-                reason: failure,
+                reason: found,
                 verb: "create",
                 kind,
                 namespace,
