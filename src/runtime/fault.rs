@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use kube::core::Status;
 use kube::runtime::watcher;
 use tokio::time::Instant;
 
@@ -45,6 +46,8 @@ impl Fault {
     )]
     fn of_client(error: &kube::Error) -> Self {
         match error {
+            // kube takes any object that it cannot read off a watch for a status, and finds an empty one.
+            kube::Error::Api(status) if **status == Status::default() => Self::Undecodable,
             kube::Error::Api(status) => Self::of_code(status.code),
             kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => Self::Undecodable,
             _ => Self::Unreachable,
@@ -150,8 +153,6 @@ fn message(error: &watcher::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kube::core::Status;
-
     use super::*;
 
     #[test]
@@ -165,6 +166,10 @@ mod tests {
             (list(404), Fault::NotServed),
             (list(500), Fault::Server),
             (status_of_watch(410), Fault::Expired),
+            (
+                watcher::Error::WatchFailed(kube::Error::Api(Box::default())),
+                Fault::Undecodable,
+            ),
             (
                 watcher::Error::WatchFailed(kube::Error::SerdeError(undecodable)),
                 Fault::Undecodable,

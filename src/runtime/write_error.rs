@@ -6,6 +6,11 @@ use kube::core::Status;
 
 use super::runner::{ErrorCategory, ReconcileError};
 
+/// What the API server says of a JSON patch whose test fails, which with our patches means another UID.
+const FAILED_PATCH: &str = "the server rejected our request due to an error in our request";
+/// The most bytes of a message that are kept.
+const MOST_MESSAGE: usize = 1024;
+
 /// A write, or the read before one, that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {verb} {kind} {namespace}/{name}: {message}")]
@@ -74,7 +79,7 @@ impl WriteFailure {
     )]
     pub(super) fn of(error: &kube::Error) -> (Self, String) {
         match error {
-            kube::Error::Api(status) => (Self::of_status(status), status.message.clone()),
+            kube::Error::Api(status) => (Self::of_status(status), concise(&status.message)),
             kube::Error::BuildRequest(error) => (Self::Refused, error.to_string()),
             error => (Self::Transient, with_sources(error)),
         }
@@ -95,7 +100,7 @@ impl WriteFailure {
             409 if status.is_already_exists() => Self::AlreadyExists,
             409 => Self::Conflict,
             // A patch that carries the UID of another object tries to change an immutable field.
-            422 if concerns_uid(status) => Self::Conflict,
+            422 if concerns_uid(status) || says(FAILED_PATCH) => Self::Conflict,
             400 | 405 | 406 | 413 | 415 | 422 => Self::Invalid,
             403 if has_cause("NamespaceTerminating") => Self::NamespaceTerminating,
             403 if says("exceeded quota") => Self::QuotaExceeded,
@@ -141,6 +146,15 @@ fn concerns_uid(status: &Status) -> bool {
     causes.iter().any(|cause| cause.field == "metadata.uid")
 }
 
+/// The API server puts whole objects into some messages, and what is wrong with them at the end.
+fn concise(message: &str) -> String {
+    let start = message.find("strict decoding error").unwrap_or_default();
+    let said = message.get(start..).unwrap_or_default();
+    let end = said.floor_char_boundary(MOST_MESSAGE);
+    let dots = if end < said.len() { "..." } else { "" };
+    format!("{}{dots}", said.get(..end).unwrap_or_default())
+}
+
 fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -177,7 +191,10 @@ mod tests {
         assert_sorted(
             WriteFailure::Conflict,
             Conflict,
-            &[(409, "Conflict", "the object has been modified")],
+            &[
+                (409, "Conflict", "the object has been modified"),
+                (422, "Invalid", FAILED_PATCH),
+            ],
         );
         assert_sorted(
             WriteFailure::AlreadyExists,
@@ -240,6 +257,18 @@ mod tests {
             assert_eq!(error.category(), category, "{code} {message}");
             assert_eq!(error.to_string(), format!("cannot create Pod ns/a: {message}"));
         }
+    }
+
+    #[test]
+    fn a_message_is_cut_down_to_what_is_wrong() {
+        let dump = format!(
+            r#"" is invalid: patch: Invalid value: "{}": {}"#,
+            "x".repeat(9999),
+            "strict decoding error: y"
+        );
+        assert_eq!(concise(&dump), "strict decoding error: y");
+        assert_eq!(concise("short"), "short");
+        assert_eq!(concise(&"ä".repeat(600)), format!("{}...", "ä".repeat(512)));
     }
 
     #[test]

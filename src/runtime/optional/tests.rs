@@ -155,10 +155,20 @@ async fn a_definition_that_comes_goes_and_comes_again_is_followed() {
         let mut cluster = started.cluster.lock().unwrap();
         cluster.definition = Some(definition("d", 6, "False"));
         cluster.objects = vec![config_map("a", "1", 1)];
-        cluster.tell("ADDED", &definition("d", 6, "False"));
+        let mut fresh = definition("d", 6, "False");
+        fresh["status"]["conditions"] = Value::Null;
+        cluster.tell("ADDED", &fresh);
+        fresh["status"] = Value::Null;
+        cluster.tell("MODIFIED", &fresh);
+        cluster.tell("MODIFIED", &definition("d", 6, "False"));
     }
     settle().await;
     assert_eq!(started.calls_of_kind(), 0, "it is not established yet");
+    assert_eq!(
+        started.calls.lock().unwrap().len(),
+        2,
+        "all of that could be read"
+    );
     started
         .cluster
         .lock()
