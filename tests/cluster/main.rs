@@ -12,5 +12,6 @@
 )]
 
 mod api;
+mod budget;
 mod harness;
 mod harness_test;

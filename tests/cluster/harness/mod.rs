@@ -2,11 +2,11 @@
 
 pub(crate) mod audit;
 pub(crate) mod cluster;
+pub(crate) mod group;
 pub(crate) mod history;
 pub(crate) mod kubectl;
 pub(crate) mod namespace;
 pub(crate) mod objects;
-#[allow(dead_code, reason = "used by the tests of the controllers")]
 pub(crate) mod operator;
 pub(crate) mod wait;
 
