@@ -229,10 +229,10 @@ fn what_toml_1_1_adds_is_written_as_1_0() {
     let text =
         "x.time = 07:32\nx.moment = 1979-05-27 07:32Z\nx.escape = \"\\e\\x41\"\nx.table = {\n a = 1,\n}";
     let toml = rendered(text, &plain()).toml;
-    assert!(toml.contains("time = 07:32:00\n"), "{toml}");
-    assert!(toml.contains("moment = 1979-05-27T07:32:00Z\n"), "{toml}");
-    assert!(toml.contains("escape = \"\\u001BA\"\n"), "{toml}");
-    assert!(toml.contains("[x.table]\na = 1\n"), "{toml}");
+    assert!(toml.contains("time = 07:32:00 }"), "{toml}");
+    assert!(toml.contains("moment = 1979-05-27T07:32:00Z, "), "{toml}");
+    assert!(toml.contains("escape = \"\\u001BA\", "), "{toml}");
+    assert!(toml.contains("table = { a = 1 }"), "{toml}");
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn a_wrong_type_is_named_with_its_place() {
         (
             "labels.a.b = \"c\"",
             1,
-            10,
+            8,
             "`labels.a` must be a string, as every label, but is a table",
         ),
         ("[balance]\ncpu = 1", 2, 7, "`balance.cpu` must be a table"),
@@ -336,4 +336,515 @@ fn too_much_is_refused_at_once() {
     assert_eq!((kind, line), (DiagnosisKind::TooLarge, 2), "{sentence}");
     let fits = format!("# {}", "x".repeat(MAX_CONFIG_BYTES - 2));
     assert!(parse(&fits).is_ok());
+}
+
+#[test]
+fn a_users_value_of_a_managed_key_is_overridden_and_named() {
+    let managed = Managed {
+        label_name: Some("group".to_owned()),
+        labels: labels(&[("group", "oltp")]),
+        ..plain()
+    };
+    for (text, sentence) in [
+        (
+            "[proxy]\naddr = \"[::]:4000\"",
+            "line 2, column 1: `proxy.addr` = \"[::]:4000\" is overridden, the operator sets it to \"0.0.0.0:6000\": \
+             remove it from config and use spec.template.spec.server.port.sql",
+        ),
+        (
+            "api.addr = \"\"",
+            "line 1, column 5: `api.addr` = \"\" is overridden, the operator sets it to \"0.0.0.0:3080\": \
+             remove it from config and use spec.template.spec.server.port.api",
+        ),
+        (
+            "[proxy]\nadvertise-addr = \"a\"",
+            "line 2, column 1: `proxy.advertise-addr` = \"a\" is overridden, the operator sets it to the DNS name of \
+             each Pod: remove it from config",
+        ),
+        (
+            "[proxy]\npd-addrs = \"pd:2379\"",
+            "line 2, column 1: `proxy.pd-addrs` = \"pd:2379\" is overridden, the operator sets it to \
+             \"basic-pd.default:2379\": remove it from config and use spec.cluster",
+        ),
+        (
+            "enable-traffic-replay = true",
+            "line 1, column 1: `enable-traffic-replay` = true is overridden, the operator sets it to false: \
+             remove it from config and use spec.template.spec.trafficReplay.enabled",
+        ),
+        (
+            "[balance]\nlabel-name = \"zone\"",
+            "line 2, column 1: `balance.label-name` = \"zone\" is overridden, the operator sets it to \"group\": \
+             remove it from config and use spec.template.spec.balance.labelName",
+        ),
+        (
+            "labels = { group = \"olap\", zone = \"a\" }",
+            "line 1, column 12: `labels.group` = \"olap\" is overridden, the operator sets it to \"oltp\" as \
+             spec.template.spec.server.labels says: remove it from config",
+        ),
+        (
+            "security.server-tls.cert = \"/a\"",
+            "line 1, column 21: `security.server-tls.cert` = \"/a\" is overridden, the operator sets it to \"\": \
+             remove it from config and use spec.template.spec.security.tls.mysql",
+        ),
+        (
+            "security.server-http-tls.auto-certs = true",
+            "line 1, column 26: `security.server-http-tls.auto-certs` = true is overridden, the operator sets it to \
+             false: remove it from config and use spec.template.spec.security.tls.server",
+        ),
+        (
+            "security.require-backend-tls = true",
+            "line 1, column 10: `security.require-backend-tls` = true is overridden, the operator sets it to false: \
+             remove it from config and use spec.template.spec.security.tls.backend",
+        ),
+    ] {
+        assert_eq!(warning(text, &managed), sentence, "{text}");
+        assert_eq!(
+            rendered(text, &managed).warnings[0].kind,
+            DiagnosisKind::Overridden
+        );
+    }
+    for equal in [
+        "proxy.addr = \"0.0.0.0:6000\"",
+        "enable-traffic-replay = false",
+        "labels.group = \"oltp\"",
+        "balance.label-name = \"group\"",
+        "security.sql-tls = { ca = \"\", skip-ca = false }",
+    ] {
+        assert_eq!(warnings(equal, &managed), [""; 0], "{equal}");
+    }
+}
+
+#[test]
+fn labels_of_the_node_yield_to_the_users_and_typed_ones_win() {
+    let managed = Managed {
+        labels: labels(&[("region", "typed")]),
+        default_labels: labels(&[("zone", "node"), ("host", "node"), ("region", "node")]),
+        ..plain()
+    };
+    let Rendered { toml, warnings } = rendered("labels = { zone = \"mine\", \"a.b\" = \"c\" }", &managed);
+    assert_eq!(warnings, []);
+    for (name, expected) in [
+        ("zone", "\"mine\""),
+        ("host", "\"node\""),
+        ("region", "\"typed\""),
+        ("a.b", "\"c\""),
+    ] {
+        assert_eq!(
+            value(&toml, &["labels", name]).as_deref(),
+            Some(expected),
+            "{name}"
+        );
+    }
+    // An empty label is a decision too: it turns the zone off.
+    let toml = rendered("labels.zone = \"\"", &managed).toml;
+    assert_eq!(value(&toml, &["labels", "zone"]).as_deref(), Some("\"\""));
+}
+
+#[test]
+fn what_tiproxy_would_ignore_is_said() {
+    for (text, kind, part) in [
+        (
+            "proxy.max-conections = 1",
+            DiagnosisKind::Unknown,
+            "did you mean `proxy.max-connections`?",
+        ),
+        (
+            "max-connections = 1",
+            DiagnosisKind::Unknown,
+            "did you mean `proxy.max-connections`?",
+        ),
+        (
+            "[loging]\nlevel = \"info\"",
+            DiagnosisKind::Unknown,
+            "`loging` is no key that TiProxy is known to have",
+        ),
+        (
+            "[proxy.x.y]\nz = 1",
+            DiagnosisKind::Unknown,
+            "`proxy.x` is no key",
+        ),
+        (
+            "workdir = \"/tmp\"",
+            DiagnosisKind::Dead,
+            "`workdir` has no effect, TiProxy reads it nowhere: remove it",
+        ),
+        (
+            "[advance]\nignore-wrong-namespace = true",
+            DiagnosisKind::Dead,
+            "`advance` has no effect",
+        ),
+        (
+            "proxy.require-backend-tls = true",
+            DiagnosisKind::Dead,
+            "security.require-backend-tls",
+        ),
+        (
+            "proxy.frontend-keepalive.idle = \"60s\"",
+            DiagnosisKind::Ineffective,
+            "TiProxy reads only `enabled`",
+        ),
+        (
+            "ha.virtual-ip = \"10.0.0.1/24\"",
+            DiagnosisKind::Ineffective,
+            "a Service gives the address on Kubernetes",
+        ),
+        (
+            "log.encoder = \"xml\"",
+            DiagnosisKind::Ineffective,
+            "TiProxy uses \"tidb\": it must be \"tidb\", \"json\" or \"console\"",
+        ),
+        (
+            "security.server-tls.min-tls-version = \"3\"",
+            DiagnosisKind::Ineffective,
+            "TiProxy uses \"1.2\"",
+        ),
+        (
+            "proxy.public-endpoints = [\"10.0.0.1\"]",
+            DiagnosisKind::Ineffective,
+            "an array of networks",
+        ),
+        (
+            "security.sql-tls.auto-certs = true",
+            DiagnosisKind::Ineffective,
+            "only for the ports that it serves",
+        ),
+        (
+            "security.server-tls.cert-allowed-cn = [\"a\"]",
+            DiagnosisKind::Ineffective,
+            "asks its clients for no certificate",
+        ),
+        (
+            "balance.label-name = \"group\"",
+            DiagnosisKind::Ineffective,
+            "TiProxy routes to every TiDB",
+        ),
+        (
+            "proxy.fail-backend-list = [\"db-0\"]",
+            DiagnosisKind::Ineffective,
+            "passed over by a TiProxy that starts",
+        ),
+        (
+            "proxy.port-range = [7000, 7010]",
+            DiagnosisKind::Combination,
+            "leaves out 6000",
+        ),
+        (
+            "[[proxy.backend-clusters]]\nname = \"a\"\npd-addrs = \"a:1\"\ncolor = 1",
+            DiagnosisKind::Unknown,
+            "`proxy.backend-clusters[0].color` is no field of a backend cluster",
+        ),
+    ] {
+        let warnings = rendered(text, &plain()).warnings;
+        assert!(
+            warnings
+                .iter()
+                .any(|one| one.kind == kind && one.message.contains(part) && one.line.is_some()),
+            "{text}: {warnings:#?}"
+        );
+    }
+    for silent in [
+        "proxy.frontend-keepalive = { enabled = false, idle = \"0\", intvl = 0, cnt = 0 }",
+        "ha.virtual-ip = \"\"",
+        "log.level = \"DEBUG\"",
+        "proxy.port-range = [6000, 6010]",
+        "security.server-tls = { auto-certs = true, rsa-key-size = 2048, min-tls-version = \"TLSv1.3\" }",
+        "balance = { label-name = \"g\", policy = \"\" }\nlabels.g = \"x\"",
+        "[balance.conn-count]\ncount-ratio-threshold = 2\nmigrations-per-second = 0",
+        "proxy.conn-buffer-size = 0",
+        "proxy.graceful-close-conn-timeout = -1",
+    ] {
+        assert_eq!(warnings(silent, &plain()), [""; 0], "{silent}");
+    }
+}
+
+#[test]
+fn what_depends_on_the_operators_part_is_said_too() {
+    let files = || {
+        Some(TlsFiles {
+            ca: Some("/ca".to_owned()),
+            cert: Some("/cert".to_owned()),
+            ..TlsFiles::default()
+        })
+    };
+    let http_only = Managed {
+        tls: Tls {
+            server_http: files(),
+            ..Tls::default()
+        },
+        ..plain()
+    };
+    assert!(
+        warning("", &http_only)
+            .contains("`security.server-http-tls` is on and `security.cluster-tls` is off")
+    );
+    let mutual = TlsFiles {
+        ca: None,
+        skip_ca: true,
+        ..files().unwrap_or_default()
+    };
+    let unverified = Managed {
+        tls: Tls {
+            backend: Some(mutual),
+            ..Tls::default()
+        },
+        ..plain()
+    };
+    assert!(warning("", &unverified).contains("`security.sql-tls.cert` has no effect"));
+    let names = "security.server-tls = { cert-allowed-cn = [\"a\"], auto-certs = true }";
+    let [makes, has] = &warnings(names, &managed())[..] else {
+        panic!("two warnings")
+    };
+    assert!(
+        has.contains("`security.server-tls.auto-certs` has no effect"),
+        "{has}"
+    );
+    assert!(
+        makes.contains("refuse every client without a certificate: remove it"),
+        "{makes}"
+    );
+    let label_name = Managed {
+        label_name: Some("group".to_owned()),
+        ..plain()
+    };
+    assert!(warning("", &label_name).contains("`balance.label-name` = \"group\" has no effect"));
+    assert_eq!(warnings("labels.group = \"a\"", &label_name), [""; 0]);
+
+    let with = |version: &str| Managed {
+        version: Some(version.to_owned()),
+        ..plain()
+    };
+    let rule = "balance.routing-rule = \"port\"";
+    assert_eq!(
+        warning(rule, &with("v1.3.2")),
+        "line 1, column 9: `balance.routing-rule` has no effect in v1.3.2: it needs TiProxy \
+         v1.4.0-nextgen.202510.0, or v26.3.0 or later"
+    );
+    assert_eq!(warnings(rule, &with("v26.3.0")), [""; 0]);
+    assert_eq!(warnings(rule, &with("nightly")), [""; 0]);
+}
+
+#[test]
+fn what_tiproxy_would_not_start_with_is_an_error() {
+    for (text, kind, part) in [
+        (
+            "balance.routing-policy = \"idlest\"",
+            DiagnosisKind::Range,
+            "= \"idlest\" is not allowed: it must be \"prefer-idle\" or \"random\"",
+        ),
+        (
+            "balance.policy = \"zone\"",
+            DiagnosisKind::Range,
+            "\"resource\", \"location\" or \"connection\"",
+        ),
+        (
+            "balance.routing-rule = \"cidr\"",
+            DiagnosisKind::Range,
+            "\"client_cidr\", \"proxy_cidr\" or \"port\"",
+        ),
+        (
+            "balance.conn-count.count-ratio-threshold = 1",
+            DiagnosisKind::Range,
+            "or a number above 1",
+        ),
+        (
+            "balance.conn-count.count-ratio-threshold = inf",
+            DiagnosisKind::Range,
+            "or a number above 1",
+        ),
+        (
+            "balance.cpu.migrations-per-second = -0.5",
+            DiagnosisKind::Range,
+            "a number of at least 0",
+        ),
+        (
+            "proxy.conn-buffer-size = 1023",
+            DiagnosisKind::Range,
+            "an integer between 1024 and 16777216",
+        ),
+        (
+            "proxy.conn-buffer-size = 16777217",
+            DiagnosisKind::Range,
+            "an integer between 1024 and 16777216",
+        ),
+        (
+            "proxy.high-memory-usage-reject-threshold = 1.1",
+            DiagnosisKind::Range,
+            "a number between 0 and 1",
+        ),
+        (
+            "proxy.high-memory-usage-reject-threshold = nan",
+            DiagnosisKind::Range,
+            "a number between 0 and 1",
+        ),
+        (
+            "proxy.failover-timeout = -1",
+            DiagnosisKind::Range,
+            "an integer of at least 0",
+        ),
+        (
+            "proxy.max-connections = -1",
+            DiagnosisKind::Range,
+            "an integer of at least 0",
+        ),
+        (
+            "proxy.proxy-protocol = \"v1\"",
+            DiagnosisKind::Range,
+            "it must be \"v2\"",
+        ),
+        ("proxy.port-range = [1]", DiagnosisKind::Range, "[first, last]"),
+        ("proxy.port-range = [2, 1]", DiagnosisKind::Range, "[first, last]"),
+        (
+            "proxy.port-range = [1, 65536]",
+            DiagnosisKind::Range,
+            "[first, last]",
+        ),
+        (
+            "proxy.fail-backend-list = [\" \"]",
+            DiagnosisKind::Range,
+            "not empty",
+        ),
+        (
+            "proxy.backend-healthy-keepalive.idle = \"60\"",
+            DiagnosisKind::Range,
+            "a duration such as",
+        ),
+        (
+            "proxy.backend-healthy-keepalive.idle = \"1e3s\"",
+            DiagnosisKind::Range,
+            "a duration such as",
+        ),
+        (
+            "proxy.backend-healthy-keepalive.idle = \"9999999h\"",
+            DiagnosisKind::Range,
+            "a duration such as",
+        ),
+        (
+            "log.level = \"warning\"",
+            DiagnosisKind::Range,
+            "\"debug\", \"info\", \"warn\"",
+        ),
+        (
+            "ha.garp-burst-count = -1",
+            DiagnosisKind::Range,
+            "an integer of at least 0",
+        ),
+        (
+            "[[proxy.backend-clusters]]\npd-addrs = \"a:1\"",
+            DiagnosisKind::Range,
+            "`proxy.backend-clusters[0].name` is missing",
+        ),
+        (
+            "[[proxy.backend-clusters]]\nname = \" \"\npd-addrs = \"a:1\"",
+            DiagnosisKind::Range,
+            "name` is empty",
+        ),
+        (
+            "[[proxy.backend-clusters]]\nname = \"a\"\npd-addrs = \"http://a:1\"",
+            DiagnosisKind::Range,
+            "without http://",
+        ),
+        (
+            "[[proxy.backend-clusters]]\nname = \"a\"\npd-addrs = \",\"",
+            DiagnosisKind::Range,
+            "one or more host:port",
+        ),
+        (
+            "[[proxy.backend-clusters]]\nname = \"a\"\npd-addrs = \"a:1\"\nns-servers = [\"a:0\"]",
+            DiagnosisKind::Range,
+            "name servers",
+        ),
+        (
+            "Proxy.addr = \"a\"\nproxy.max-connections = 1",
+            DiagnosisKind::Combination,
+            "written twice in different letter case",
+        ),
+        ("a = 1\na = 2", DiagnosisKind::Syntax, "duplicate key"),
+        ("[proxy\naddr = 1", DiagnosisKind::Syntax, "not TOML"),
+    ] {
+        let (is, line, _, sentence) = error(text);
+        assert!(
+            is == kind && line > 0 && sentence.contains(part),
+            "{text}: {is:?} {sentence}"
+        );
+    }
+    let clusters = "[[proxy.backend-clusters]]\nname = \"a\"\npd-addrs = \"a:1, [::1]:2\"\nns-servers = [\"::1\", \"dns\", \"d:53\"]\n";
+    assert!(parse(clusters).is_ok());
+    let two = clusters.to_owned() + &clusters.replace("\"a\"", "\"b\"");
+    let (kind, line, _, sentence) = error(&two);
+    assert_eq!((kind, line), (DiagnosisKind::Combination, 1), "{sentence}");
+    assert!(
+        sentence.contains("has 2 clusters, and without a routing rule"),
+        "{sentence}"
+    );
+    assert!(parse(&format!("{two}[balance]\nrouting-rule = \"port\"")).is_ok());
+    let same = format!("{clusters}{clusters}[balance]\nrouting-rule = \"port\"");
+    assert!(
+        error(&same)
+            .3
+            .contains("`proxy.backend-clusters[1].name` = \"a\" is used twice")
+    );
+}
+
+#[test]
+fn no_sentence_repeats_a_secret() {
+    for text in [
+        "[metering]\nbucket = 0xC0FFEE",
+        "metering.aws.secret-access-key = [\"hunter2\"]",
+        "metering.azure.account-key = { \"hunter2\" = \"hunter2\" }",
+        "[security.server-tls]\nkey = \"hunter2\"",
+        "[api]\npassword = \"hunter2\"",
+        "[custom]\nsecret = \"hunter2\"",
+        "[metering.aws]\nsecret-access-key: hunter2",
+        "[metering.aws]\nsecret-access-key = hunter2",
+        "[metering.aws]\nsecret-access-key = \"hunter2",
+    ] {
+        let told = parse(text).map_or_else(|errors| errors, |user| render(&user, &plain()).warnings);
+        assert!(!told.is_empty() || text.starts_with("[security"), "{text}");
+        for one in told {
+            assert!(
+                !one.to_string().contains("hunter2") && !one.to_string().contains("12648430"),
+                "{text}: {one}"
+            );
+        }
+    }
+}
+
+#[test]
+fn long_lists_are_cut_and_counted() {
+    let many: Vec<String> = (0..100)
+        .map(|index| format!("proxy.unknown-{index} = 1"))
+        .collect();
+    let many = many.join(
+        "
+",
+    );
+    let warnings = warnings(&many, &plain());
+    assert_eq!(warnings.len(), 33);
+    assert_eq!(warnings[32], "and 68 more of this sort");
+    let long = format!("{} = 1", "x".repeat(1000));
+    assert!(warning(&long, &plain()).len() < 300);
+}
+
+#[test]
+fn what_other_parts_need_is_read_from_the_document() {
+    let user = parse(
+        "labels.group = \"a\"\n[proxy]\ngraceful-wait-before-shutdown = 30\ngraceful-close-conn-timeout = -5\n\
+         [log.log-file]\nfilename = \"/var/log/tiproxy/tiproxy.log\"\n[balance]\nlabel-name = \"group\"",
+    )
+    .expect("valid");
+    assert_eq!(
+        (user.graceful_wait_seconds(), user.graceful_close_seconds()),
+        (30, 0)
+    );
+    assert_eq!(user.log_file(), Some("/var/log/tiproxy/tiproxy.log"));
+    assert_eq!(
+        (user.label_name(), user.label("group"), user.label("zone")),
+        (Some("group"), Some("a"), None)
+    );
+    let empty = parse("").expect("valid");
+    assert_eq!(
+        (empty.graceful_wait_seconds(), empty.graceful_close_seconds()),
+        (0, 15)
+    );
+    assert_eq!((empty.log_file(), empty.label_name()), (None, None));
 }

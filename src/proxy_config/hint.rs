@@ -11,6 +11,9 @@ use super::write;
 /// The longest suggestion; a longer one helps nobody in a condition.
 const MAX_SUGGESTION: usize = 200;
 
+/// How many values are read for a suggestion. It bounds time and recursion.
+const MAX_VALUES: usize = 32;
+
 /// A clause that says how to write the statement at an offset, if that can be told.
 pub(crate) fn for_syntax(text: &str, offset: usize) -> Option<String> {
     let begin = text::outermost_open(text, offset).unwrap_or(offset);
@@ -18,6 +21,7 @@ pub(crate) fn for_syntax(text: &str, offset: usize) -> Option<String> {
     let mut reader = Reader {
         rest: text.get(line_start..)?,
         colons: 0,
+        values: 0,
     };
     let suggestion = reader.statement();
     // Without a colon it is something else that is wrong.
@@ -59,6 +63,7 @@ fn may_be_secret(text: &str, line_start: usize, statement: &str) -> bool {
 struct Reader<'text> {
     rest: &'text str,
     colons: usize,
+    values: usize,
 }
 
 impl<'text> Reader<'text> {
@@ -74,6 +79,10 @@ impl<'text> Reader<'text> {
     }
 
     fn value(&mut self) -> Option<String> {
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return None;
+        }
         match self.rest.chars().next()? {
             '{' => {
                 let entries = self.list('{', '}', Self::entry)?;

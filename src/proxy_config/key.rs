@@ -1,6 +1,10 @@
 //! What is known about one key of TiProxy's configuration.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use super::check_value::go_duration;
+use super::key_table::KEYS;
 use super::parse;
 use super::tree::Value;
 use super::version::Since;
@@ -106,14 +110,22 @@ impl Key {
     }
 
     /// The default as a value. None for a dead key.
-    pub(super) fn default_value(&self) -> Option<Value> {
-        let mut table = parse::document(&format!("value = {}", self.default)).ok()?;
-        table.remove("value").map(|node| node.value)
+    pub(super) fn default_value(&self) -> Option<&'static Value> {
+        static DEFAULTS: LazyLock<BTreeMap<&str, Value>> = LazyLock::new(|| {
+            let value = |key: &Key| {
+                let mut table = parse::document(&format!("value = {}", key.default)).ok()?;
+                table.remove("value").map(|node| node.value)
+            };
+            KEYS.iter()
+                .filter_map(|key| Some((key.path, value(key)?)))
+                .collect()
+        });
+        DEFAULTS.get(self.path)
     }
 
     pub(super) fn is_default(&self, value: &Value) -> bool {
         self.default_value()
-            .is_some_and(|default| self.kind.same(&default, value))
+            .is_some_and(|default| self.kind.same(default, value))
     }
 
     pub(super) const fn managed_by(mut self, field: &'static str) -> Self {

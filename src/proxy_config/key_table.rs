@@ -41,6 +41,23 @@ pub(super) fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path && !key.is_dead())
 }
 
+/// Whether a path is that of a table which holds known keys, or of the labels.
+pub(super) fn is_table(path: &str) -> bool {
+    let holds = |key: &Key| {
+        key.path
+            .strip_prefix(path)
+            .is_some_and(|rest| rest.starts_with('.'))
+    };
+    KEYS.iter()
+        .any(|key| holds(key) || (key.path == path && matches!(key.kind, Labels)))
+}
+
+/// Whether a path is that of a known array of tables.
+pub(super) fn is_array_of_tables(path: &str) -> bool {
+    KEYS.iter()
+        .any(|key| key.path == path && matches!(key.kind, BackendClusters))
+}
+
 /// Seconds that still fit a Go duration and the grace period of a Pod.
 const SECONDS: Kind = Integer {
     min: -(i32::MAX as i64),
@@ -219,3 +236,115 @@ pub static KEYS: &[Key] = &[
     dead("metrics", "it is gone since v0.2.0: TiProxy serves its metrics on the API port"),
     dead("security.peer-tls", "it is gone since v0.2.0: TiProxies reach each other by security.cluster-tls"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::proxy_config::{classify, parse};
+
+    /// A value of the kind that is not the default.
+    fn another(key: &Key) -> &'static str {
+        match key.kind {
+            Boolean if key.default == "true" => "false",
+            Boolean => "true",
+            Integer { .. } => "7",
+            IntegerOrZero { .. } => "2048",
+            Float { .. } => "0.75",
+            FloatAboveOne => "1.5",
+            Text | Dead => "\"another\"",
+            OneOf(values) | Preferably(values) => match values.last() {
+                Some(&"v2") => "\"v2\"",
+                Some(&"connection") => "\"connection\"",
+                Some(&"random") => "\"random\"",
+                Some(&"port") => "\"port\"",
+                Some(&"console") => "\"console\"",
+                other => panic!("{other:?}"),
+            },
+            LogLevel => "\"error\"",
+            Duration => "\"7m\"",
+            DurationText => "\"7h\"",
+            TlsVersion => "\"1.3\"",
+            Texts | NonEmptyTexts => "[\"another\"]",
+            Networks => "[\"10.0.0.0/8\"]",
+            PortRange => "[7000, 7001]",
+            BackendClusters => "[{ name = \"a\", pd-addrs = \"a:1\" }]",
+            Labels => "{ another = \"label\" }",
+        }
+    }
+
+    #[test]
+    fn every_key_takes_its_default_without_a_word() {
+        for key in KEYS.iter().filter(|key| !key.is_dead()) {
+            let user = parse(&format!("{} = {}", key.path, key.default)).expect(key.path);
+            assert_eq!(user.warnings(), [], "{}", key.path);
+            assert!(key.default_value().is_some(), "{}", key.path);
+        }
+    }
+
+    #[test]
+    fn a_change_of_every_key_needs_what_the_table_says() {
+        for key in KEYS {
+            let text = format!("{} = {}", key.path, another(key));
+            parse(&text).expect(key.path);
+            let change = classify("", &text);
+            let path = if matches!(key.kind, Labels) {
+                "labels.another"
+            } else {
+                key.path
+            };
+            let found: Vec<(&str, &String)> = [
+                ("hot", &change.hot),
+                ("new connections", &change.new_connections),
+                ("start", &change.start),
+                ("ignored", &change.ignored),
+            ]
+            .into_iter()
+            .flat_map(|(effect, paths)| paths.iter().map(move |path| (effect, path)))
+            .collect();
+            // TLS that is turned on at these two is the one place where a key needs more than the table says.
+            let turned_on = ["security.cluster-tls.", "security.server-http-tls."]
+                .iter()
+                .any(|object| {
+                    key.path
+                        .strip_prefix(object)
+                        .is_some_and(|name| ["ca", "cert", "key"].contains(&name))
+                });
+            let expected = match key.effect {
+                _ if key.is_dead() || key.ineffective.is_some() => "ignored",
+                _ if turned_on => "start",
+                Hot => "hot",
+                NewConnections => "new connections",
+                Start => "start",
+            };
+            assert_eq!(found, [(expected, &path.to_owned())]);
+        }
+    }
+
+    #[test]
+    fn paths_are_unique_plain_and_no_ones_prefix() {
+        let paths: BTreeSet<&str> = KEYS.iter().map(|key| key.path).collect();
+        assert_eq!(paths.len(), KEYS.len());
+        for path in &paths {
+            assert!(
+                path.bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || b"-.0123456789".contains(&byte)),
+                "{path}"
+            );
+            let below = format!("{path}.");
+            assert!(!paths.iter().any(|other| other.starts_with(&below)), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_secret_is_marked() {
+        for key in KEYS {
+            let secret = key.path.starts_with("metering.")
+                || ["key", "password", "secret"]
+                    .iter()
+                    .any(|name| key.path.ends_with(&format!(".{name}")));
+            assert!(key.secret || !secret, "{}", key.path);
+        }
+    }
+}

@@ -6,9 +6,10 @@
 //!
 //! Three facts about TiProxy shape all of it (facts/tiproxy.md 1.1): it ignores unknown keys without a word, so they
 //! are warned about; it merges what it reads into what it runs with, so every managed key is always written and
-//! a key that vanished has to be written as its default; and it drops a file that it cannot use as a whole, so a document is
+//! [`tombstones`] stand in for keys that vanished; and it drops a file that it cannot use as a whole, so a document is
 //! refused before it is written.
 
+mod change;
 mod check;
 mod check_value;
 mod combination;
@@ -20,15 +21,18 @@ mod overlay;
 mod parse;
 mod suggest;
 mod text;
+mod tombstone;
 mod tree;
 mod version;
 mod write;
 
+pub use change::{ConfigChange, classify};
 pub use diagnosis::{Diagnosis, DiagnosisKind, Severity};
 pub use key::{Effect, Key, Kind};
 pub use key_table::KEYS;
 pub use overlay::{Managed, Tls, TlsFiles};
 pub use text::MAX_CONFIG_BYTES;
+pub use tombstone::{Tombstones, tombstones};
 pub use version::Since;
 
 use diagnosis::Diagnoses;

@@ -38,12 +38,12 @@ impl Since {
             Self::V1_1 => "v1.1.0 or later",
             Self::V1_2 => "v1.2.0 or later",
             Self::V1_3_1 => "v1.3.1 or later",
-            Self::V1_4Beta => "v1.4.0-beta.1, a v1.4.0-nextgen version, or v26.3.0 or later",
-            Self::Nextgen => "a v1.4.0-nextgen version, or v26.3.0 or later",
+            Self::V1_4Beta => "v1.4.0-beta.1, v1.4.0-nextgen.202510.0, or v26.3.0 or later",
+            Self::Nextgen => "v1.4.0-nextgen.202510.0, or v26.3.0 or later",
             Self::Nextgen7 => "v1.4.0-nextgen.202510.7, or v26.3.0 or later",
             Self::Nextgen7AndV1_3_3 => "v1.4.0-nextgen.202510.7, v1.3.3, or v26.3.0 or later",
             Self::V26AndV1_3_3 => "v1.3.3, or v26.3.0 or later",
-            Self::AfterV26_3_1 => "v1.3.3, or a version after v26.3.1",
+            Self::AfterV26_3_1 => "v1.3.3, or later than v26.3.1",
         }
     }
 

@@ -2,75 +2,81 @@
 //!
 //! The writer is our own so that the bytes in a `ConfigMap` depend on the configuration alone, not on the release of a
 //! library, and so that only the plainest TOML is written: `TiProxy` up to v1.3.2 reads it with `BurntSushi/toml`
-//! v1.2.1. Keys are sorted, values come before tables, and strings have one form.
+//! v1.2.1. Keys are sorted, values come before tables, strings have one form, and what TiProxy does not know stands on one
+//! line.
 
 use std::fmt::Write as _;
 
+use super::key_table;
 use super::tree::{Node, Table, Value, array_of_tables};
 
 /// The document as text.
 pub(crate) fn document(root: &Table) -> String {
     let mut text = String::new();
-    table(&mut text, &mut Vec::new(), root);
+    table(&mut text, "", root);
     text
 }
 
-fn table<'tree>(text: &mut String, path: &mut Vec<&'tree str>, entries: &'tree Table) {
-    for (name, node) in entries.iter().filter(|(_, node)| !has_header(node)) {
+fn table(text: &mut String, path: &str, entries: &Table) {
+    let mut with_header = Vec::new();
+    for (name, node) in entries {
+        let below = if path.is_empty() {
+            name.clone()
+        } else {
+            format!("{path}.{name}")
+        };
+        if has_header(&below, &node.value) {
+            with_header.push((below, node));
+            continue;
+        }
         key(text, name);
         text.push_str(" = ");
         value(text, &node.value);
         text.push('\n');
     }
-    for (name, node) in entries {
-        path.push(name);
+    for (below, node) in with_header {
         match &node.value {
             Value::Table(inner) => {
                 // A header of its own only where something stands under it, or nothing else would tell of the table.
-                if inner.is_empty() || inner.values().any(|node| !has_header(node)) {
-                    header(text, path, "[", "]");
+                let named =
+                    |(name, node): (&String, &Node)| has_header(&format!("{below}.{name}"), &node.value);
+                if inner.is_empty() || !inner.iter().all(named) {
+                    header(text, &format!("[{below}]"));
                 }
-                table(text, path, inner);
+                table(text, &below, inner);
             }
-            Value::Array(array) if array_of_tables(array) => {
+            Value::Array(array) => {
                 for inner in array.iter().filter_map(|node| node.value.as_table()) {
-                    header(text, path, "[[", "]]");
-                    table(text, path, inner);
+                    header(text, &format!("[[{below}]]"));
+                    table(text, &below, inner);
                 }
             }
             Value::String(_)
             | Value::Integer(_)
             | Value::Float(_)
             | Value::Boolean(_)
-            | Value::Datetime(_)
-            | Value::Array(_) => {}
+            | Value::Datetime(_) => {}
         }
-        path.pop();
     }
 }
 
-fn has_header(node: &Node) -> bool {
-    match &node.value {
-        Value::Table(_) => true,
-        Value::Array(array) => array_of_tables(array),
+/// Whether a value is written under a header of its own. Only the tables that TiProxy knows are: their names are bare
+/// and short, while a header for each table of any name would let a short hostile text grow to a very long one.
+fn has_header(path: &str, value: &Value) -> bool {
+    match value {
+        Value::Table(_) => key_table::is_table(path),
+        Value::Array(array) => key_table::is_array_of_tables(path) && array_of_tables(array),
         Value::String(_) | Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {
             false
         }
     }
 }
 
-fn header(text: &mut String, path: &[&str], open: &str, close: &str) {
+fn header(text: &mut String, header: &str) {
     if !text.is_empty() {
         text.push('\n');
     }
-    text.push_str(open);
-    for (index, name) in path.iter().enumerate() {
-        if index > 0 {
-            text.push('.');
-        }
-        key(text, name);
-    }
-    text.push_str(close);
+    text.push_str(header);
     text.push('\n');
 }
 
