@@ -6,11 +6,17 @@
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
+#![allow(clippy::too_many_lines, reason = "tables of inputs are long")]
 
 use std::collections::BTreeMap;
 
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use proptest::sample::{Index, select, subsequence};
 use tiproxy_operator::proxy_config::{
-    Diagnosis, DiagnosisKind, MAX_CONFIG_BYTES, Managed, Rendered, Severity, Tls, TlsFiles, parse, render,
+    Diagnosis, DiagnosisKind, KEYS, Key, Kind, MAX_CONFIG_BYTES, Managed, Rendered, Severity, Tls, TlsFiles,
+    classify, parse, render, tombstones,
 };
 
 /// What the operator sets for the RFC's manifest: TLS to clients and to TiDB, none within the cluster.
@@ -222,6 +228,33 @@ fn one_document_in_many_spellings_gives_the_same_bytes() {
             "{empty:?}"
         );
     }
+}
+
+#[test]
+fn a_quoted_name_with_dots_is_not_the_key_that_it_looks_like() {
+    let text = "\"proxy.backend-clusters\" = [{ name = \"a\" }]\n\"log.log-file\" = { filename = \"b\" }\n\
+                [proxy]\n\"frontend-keepalive.enabled\" = false\n";
+    let Rendered { toml, warnings } = rendered(text, &plain());
+    assert!(
+        toml.contains("\n\"proxy.backend-clusters\" = [{ name = \"a\" }]\n"),
+        "{toml}"
+    );
+    assert!(
+        toml.contains("\"log.log-file\" = { filename = \"b\" }\n"),
+        "{toml}"
+    );
+    let keys: Vec<_> = warnings
+        .iter()
+        .filter_map(|warning| warning.key.as_deref())
+        .collect();
+    let quoted = [
+        "\"proxy.backend-clusters\"",
+        "\"log.log-file\"",
+        "proxy.\"frontend-keepalive.enabled\"",
+    ];
+    assert_eq!(keys, quoted);
+    assert_eq!(classify("", text).ignored.len(), 3);
+    assert_eq!(tombstones(text, "").keys, [""; 0]);
 }
 
 #[test]
@@ -847,4 +880,512 @@ fn what_other_parts_need_is_read_from_the_document() {
         (0, 15)
     );
     assert_eq!((empty.log_file(), empty.label_name()), (None, None));
+}
+
+/// All values of a document by path, in one form for each value.
+fn flat(toml: &str) -> BTreeMap<String, String> {
+    let document = toml
+        .parse::<toml_edit::DocumentMut>()
+        .unwrap_or_else(|error| panic!("{error}\n{toml}"));
+    let mut values = BTreeMap::new();
+    flatten(document.as_table(), "", &mut values);
+    values
+}
+
+fn flatten(table: &dyn toml_edit::TableLike, prefix: &str, values: &mut BTreeMap<String, String>) {
+    for (name, item) in table.iter() {
+        let path = format!("{prefix}{name}");
+        if let Some(inner) = item.as_table_like() {
+            flatten(inner, &format!("{path}."), values);
+        } else {
+            values.insert(path, canonical(&item.clone().into_value().expect("a value")));
+        }
+    }
+}
+
+fn canonical(value: &toml_edit::Value) -> String {
+    use toml_edit::Value::{Array, Boolean, Datetime, Float, InlineTable, Integer, String};
+    match value {
+        String(text) => format!("{:?}", text.value()),
+        Integer(integer) => integer.value().to_string(),
+        Float(float) => format!("{:?}", float.value()),
+        Boolean(boolean) => boolean.value().to_string(),
+        Datetime(datetime) => datetime.value().to_string(),
+        Array(array) => format!("{:?}", array.iter().map(canonical).collect::<Vec<_>>()),
+        InlineTable(table) => {
+            let mut values = BTreeMap::new();
+            flatten(table, "", &mut values);
+            format!("{values:?}")
+        }
+    }
+}
+
+/// What must stand in every rendered document under [`managed`] and the labels of [`managed_parts`].
+fn managed_values(managed: &Managed) -> BTreeMap<String, String> {
+    let text = |text: &str| format!("{text:?}");
+    let mut values = BTreeMap::from([
+        (
+            "proxy.addr".to_owned(),
+            text(&format!("0.0.0.0:{}", managed.sql_port)),
+        ),
+        (
+            "proxy.advertise-addr".to_owned(),
+            text(&managed.advertise_address),
+        ),
+        ("proxy.pd-addrs".to_owned(), text(&managed.pd_addresses.join(","))),
+        (
+            "api.addr".to_owned(),
+            text(&format!("0.0.0.0:{}", managed.api_port)),
+        ),
+        (
+            "enable-traffic-replay".to_owned(),
+            managed.traffic_replay.to_string(),
+        ),
+        (
+            "security.require-backend-tls".to_owned(),
+            managed.tls.require_backend_tls.to_string(),
+        ),
+        (
+            "security.server-http-tls.auto-certs".to_owned(),
+            "false".to_owned(),
+        ),
+    ]);
+    if let Some(label_name) = &managed.label_name {
+        values.insert("balance.label-name".to_owned(), text(label_name));
+    }
+    let tls = &managed.tls;
+    for (object, files) in [
+        ("cluster-tls", &tls.cluster),
+        ("server-http-tls", &tls.server_http),
+        ("server-tls", &tls.server_sql),
+        ("sql-tls", &tls.backend),
+    ] {
+        let files = files.clone().unwrap_or_default();
+        for (name, file) in [("ca", files.ca), ("cert", files.cert), ("key", files.key)] {
+            values.insert(
+                format!("security.{object}.{name}"),
+                text(&file.unwrap_or_default()),
+            );
+        }
+        values.insert(format!("security.{object}.skip-ca"), files.skip_ca.to_string());
+    }
+    for (name, label) in &managed.labels {
+        values.insert(format!("labels.{name}"), text(label));
+    }
+    values
+}
+
+fn managed_parts() -> impl Strategy<Value = Managed> {
+    let file = || proptest::option::of("/[a-z]{1,8}");
+    let files = || {
+        let files = (file(), file(), file(), any::<bool>());
+        proptest::option::of(files.prop_map(|(ca, cert, key, skip_ca)| TlsFiles {
+            ca,
+            cert,
+            key,
+            skip_ca,
+        }))
+    };
+    let labels = || proptest::collection::btree_map("group|zone|host", "[a-z]{0,3}", 0..3);
+    let tls = (files(), files(), files(), files(), any::<bool>());
+    let tls = tls.prop_map(
+        |(cluster, server_http, server_sql, backend, require_backend_tls)| Tls {
+            cluster,
+            server_http,
+            server_sql,
+            backend,
+            require_backend_tls,
+        },
+    );
+    let version = proptest::option::of(select(vec![
+        "v1.3.2".to_owned(),
+        "v26.3.1".to_owned(),
+        "x".to_owned(),
+    ]));
+    let typed = (
+        labels(),
+        labels(),
+        proptest::option::of("group|zone"),
+        any::<bool>(),
+    );
+    (
+        1..=u16::MAX,
+        1..=u16::MAX,
+        "[a-z.]{0,9}",
+        proptest::collection::vec("[a-z]{1,5}:2379", 0..3),
+        typed,
+        tls,
+        version,
+    )
+        .prop_map(
+            |(sql_port, api_port, advertise_address, pd_addresses, typed, tls, version)| {
+                let (labels, default_labels, label_name, traffic_replay) = typed;
+                Managed {
+                    sql_port,
+                    api_port,
+                    advertise_address,
+                    pd_addresses,
+                    labels,
+                    default_labels,
+                    label_name,
+                    traffic_replay,
+                    tls,
+                    version,
+                }
+            },
+        )
+}
+
+/// A value that a key takes, as TOML.
+fn fitting(key: &Key) -> BoxedStrategy<String> {
+    let one_of = |values: &[&'static str]| {
+        select([values, &[""]].concat())
+            .prop_map(|text| format!("{text:?}"))
+            .boxed()
+    };
+    let string = || "[^\\p{C}]{0,6}|[\\t\\n\"\\\\a]{0,4}".prop_map(|text| toml_edit::value(text).to_string());
+    match key.kind {
+        Kind::Boolean => any::<bool>().prop_map(|boolean| boolean.to_string()).boxed(),
+        Kind::Integer { min, max } => (min..=max).prop_map(|integer| integer.to_string()).boxed(),
+        Kind::IntegerOrZero { min, max } => prop_oneof![Just(0), min..=max]
+            .prop_map(|integer| integer.to_string())
+            .boxed(),
+        Kind::Float { min, max } => (min..=max.min(1e300))
+            .prop_map(|float| format!("{float:?}"))
+            .boxed(),
+        Kind::FloatAboveOne => (1.01..1e9).prop_map(|float| format!("{float:?}")).boxed(),
+        Kind::Text => string().boxed(),
+        Kind::OneOf(values) | Kind::Preferably(values) => one_of(values),
+        Kind::LogLevel => one_of(&["debug", "INFO", "Warn", "fatal"]),
+        Kind::Duration => prop_oneof!["\"([1-9][0-9]{0,2}(ms|s|m|h)){1,2}\"", "[1-9][0-9]{0,9}"].boxed(),
+        Kind::DurationText => one_of(&["72h", "1h30m", "nonsense"]),
+        Kind::TlsVersion => one_of(&["1.2", "TLSv1.3", "nonsense"]),
+        Kind::Texts | Kind::NonEmptyTexts => "\\[(\"[a-z]{1,3}\"(, \"[a-z]{1,3}\"){0,2})?\\]".boxed(),
+        Kind::Networks => one_of(&["10.0.0.0/8", "fe80::/10", "x"])
+            .prop_map(|network| format!("[{network}]"))
+            .boxed(),
+        Kind::PortRange => (1..=65535_u32, 0..9_u32)
+            .prop_map(|(first, more)| format!("[{first}, {}]", (first + more).min(65535)))
+            .boxed(),
+        Kind::BackendClusters => "[a-z]{1,3}"
+            .prop_map(|name| {
+                format!("[{{ name = \"{name}\", ns-servers = [\"{name}\"], pd-addrs = \"{name}:1\" }}]")
+            })
+            .boxed(),
+        Kind::Labels => proptest::collection::btree_map("group|zone|[a-z]{1,3}", string(), 0..3)
+            .prop_map(|labels| {
+                let labels: Vec<String> = labels
+                    .iter()
+                    .map(|(name, value)| format!("{name} = {value}"))
+                    .collect();
+                format!("{{ {} }}", labels.join(", "))
+            })
+            .boxed(),
+        Kind::Dead => select(vec!["1", "\"a\"", "[]", "{ b = 2 }"])
+            .prop_map(str::to_owned)
+            .boxed(),
+    }
+}
+
+/// The keys and values of a valid document. No dead ones: they are only warned about, and are covered elsewhere.
+fn entries() -> impl Strategy<Value = Vec<(String, String)>> {
+    let known = subsequence(KEYS, 0..20).prop_flat_map(|keys| {
+        keys.into_iter()
+            .map(|key| fitting(&key).prop_map(move |value| (key.path.to_owned(), value)))
+            .collect::<Vec<_>>()
+    });
+    let unknown = "new|proxy\\.new|log\\.log-file\\.new|\"\"|\"ä\\.b\"\\.c";
+    let value = select(vec![
+        "1",
+        "-0.0",
+        "nan",
+        "[1, \"a\", [], {}]",
+        "{ a = { b = 1e9 } }",
+        "2020-01-01",
+        "\"\\u0000\\u007f\"",
+    ]);
+    let unknown = proptest::collection::btree_map(unknown, value.prop_map(str::to_owned), 0..3);
+    (known, unknown).prop_map(|(mut known, unknown)| {
+        known.extend(unknown);
+        known
+    })
+}
+
+/// A text that says the entries: in some order, as dotted keys or under headers, with comments and blanks.
+fn spelled(entries: &[(String, String)], order: &[Index], headers: bool) -> String {
+    let mut entries = entries.to_vec();
+    let count = entries.len();
+    for (place, other) in order.iter().enumerate().take(count) {
+        entries.swap(place, other.index(count));
+    }
+    if !headers {
+        let lines = entries
+            .iter()
+            .map(|(path, value)| format!("  {path}={value} # why\r\n\n"));
+        return lines.collect::<Vec<_>>().concat();
+    }
+    let mut sections: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (path, value) in &entries {
+        let (section, name) = if path.starts_with('"') {
+            ("", path.as_str())
+        } else {
+            path.rsplit_once('.').unwrap_or(("", path))
+        };
+        sections
+            .entry(section)
+            .or_default()
+            .push(format!("{name}\t= {value}\n"));
+    }
+    let mut text = String::new();
+    for (section, lines) in sections {
+        if !section.is_empty() {
+            text.extend(["[ ", section, " ]#\n"]);
+        }
+        text.push_str(&lines.concat());
+    }
+    text
+}
+
+fn spelling() -> impl Strategy<Value = (Vec<Index>, bool)> {
+    (proptest::collection::vec(any::<Index>(), 0..24), any::<bool>())
+}
+
+fn document() -> impl Strategy<Value = String> {
+    (entries(), spelling()).prop_map(|(entries, (order, headers))| spelled(&entries, &order, headers))
+}
+
+/// A valid text after some blows.
+fn damaged() -> impl Strategy<Value = String> {
+    let blow = (
+        any::<Index>(),
+        any::<Index>(),
+        "[\\[\\]{}=:.,\"'#\\\\\\n a1-]{0,3}|.{0,2}",
+    );
+    (document(), proptest::collection::vec(blow, 1..4)).prop_map(|(text, blows)| {
+        let mut characters: Vec<char> = text.chars().collect();
+        for (begin, end, replacement) in blows {
+            let begin = begin.index(characters.len() + 1);
+            let end = begin + end.index((characters.len() - begin).min(8) + 1);
+            characters.splice(begin..end, replacement.chars());
+        }
+        characters.into_iter().collect()
+    })
+}
+
+/// Everything that is done with a text, and what must then hold.
+fn survives(text: &str, managed: &Managed) {
+    match parse(text) {
+        Err(errors) => {
+            assert!(!errors.is_empty());
+            for error in errors {
+                assert_eq!(error.severity, Severity::Error);
+                if let (Some(line), Some(column)) = (error.line, error.column) {
+                    let lines: Vec<&str> = text.split('\n').collect();
+                    let long = lines.get(line - 1).map_or(0, |line| line.chars().count());
+                    assert!(column >= 1 && column <= long + 1, "{error} in {text:?}");
+                }
+            }
+        }
+        Ok(user) => {
+            let Rendered { toml, warnings } = render(&user, managed);
+            assert!(
+                warnings
+                    .iter()
+                    .all(|warning| warning.severity == Severity::Warning)
+            );
+            // Written out, a text near the limit may pass it.
+            if toml.len() <= MAX_CONFIG_BYTES {
+                let again = parse(&toml).unwrap_or_else(|errors| panic!("{errors:?}\n{toml}"));
+                assert_eq!(render(&again, managed).toml, toml);
+            }
+            assert!(classify(&toml, &toml).is_empty());
+            assert_eq!(tombstones(&toml, &toml).toml, toml);
+            let values = flat(&toml);
+            for (path, value) in managed_values(managed) {
+                assert_eq!(values.get(&path), Some(&value), "{path}");
+            }
+        }
+    }
+    let _ = (
+        classify(text, ""),
+        tombstones(text, ""),
+        classify("log.level = \"warn\"", text),
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_is_survived(text in any::<String>(), managed in managed_parts()) {
+        survives(&text, &managed);
+    }
+
+    #[test]
+    fn text_that_looks_like_toml_is_survived(
+        text in "([a-c.\"']{0,4}[=:]?[\\[{]{0,3}[a-c0-9.:\"',=#\\\\]{0,9}[\\]}]{0,3}\r?\n?){0,12}",
+        managed in managed_parts(),
+    ) {
+        survives(&text, &managed);
+    }
+
+    #[test]
+    fn a_damaged_document_is_survived(text in damaged(), managed in managed_parts()) {
+        survives(&text, &managed);
+    }
+
+    #[test]
+    fn a_rendered_document_says_what_was_written_and_what_is_managed(
+        entries in entries(),
+        (order, headers) in spelling(),
+        managed in managed_parts(),
+    ) {
+        let text = spelled(&entries, &order, headers);
+        let toml = rendered(&text, &managed).toml;
+        let mut expected: BTreeMap<String, String> =
+            managed.default_labels.iter().map(|(name, label)| (format!("labels.{name}"), format!("{label:?}"))).collect();
+        expected.extend(flat(&text));
+        expected.extend(managed_values(&managed));
+        similar_asserts::assert_eq!(flat(&toml), expected);
+        survives(&text, &managed);
+    }
+
+    #[test]
+    fn order_comments_and_headers_do_not_matter(
+        entries in entries(),
+        (one_order, one_headers) in spelling(),
+        (other_order, other_headers) in spelling(),
+    ) {
+        let one = spelled(&entries, &one_order, one_headers);
+        let other = spelled(&entries, &other_order, other_headers);
+        prop_assert_eq!(rendered(&one, &plain()).toml, rendered(&other, &plain()).toml);
+        prop_assert_eq!(parse(&one), parse(&other));
+        prop_assert!(classify(&one, &other).is_empty());
+    }
+
+    #[test]
+    fn tombstones_add_only_what_is_gone(old in entries(), new in entries()) {
+        let old = rendered(&spelled(&old, &[], false), &plain()).toml;
+        let new = rendered(&spelled(&new, &[], true), &plain()).toml;
+        let written = tombstones(&old, &new);
+        let (before, after, all) = (flat(&old), flat(&new), flat(&written.toml));
+        for (path, value) in &after {
+            prop_assert_eq!(all.get(path), Some(value));
+        }
+        for path in all.keys().filter(|path| !after.contains_key(*path)) {
+            prop_assert!(before.contains_key(path) && written.keys.contains(path), "{}", path);
+        }
+        // To TiProxy the tombstones are the defaults that a fresh process has.
+        prop_assert!(classify(&new, &written.toml).is_empty());
+        prop_assert_eq!(classify(&old, &new), classify(&old, &written.toml));
+        prop_assert!(parse(&written.toml).is_ok());
+    }
+}
+
+/// Texts that are as bad as the limit of the length lets them be.
+fn hostile() -> Vec<String> {
+    let most = MAX_CONFIG_BYTES;
+    let fill = |piece: &str| piece.repeat(most / piece.len());
+    let numbered = |piece: fn(usize) -> String| {
+        let mut text = String::new();
+        for line in (0..).map(piece) {
+            if text.len() + line.len() > most {
+                break;
+            }
+            text.push_str(&line);
+        }
+        text
+    };
+    let nested = format!("{}1{}", "a.b.c={".repeat(8), "}".repeat(8));
+    let name = "n".repeat(most / 2);
+    vec![
+        fill("["),
+        fill("{"),
+        fill("a."),
+        fill("a={"),
+        fill("\""),
+        fill("'"),
+        fill("\\"),
+        fill("\u{feff}"),
+        fill("=\n"),
+        fill("[[a]]\n"),
+        fill("[a]\n"),
+        fill("\r"),
+        format!("a={}", fill("'a[").get(..most - 2).unwrap_or_default()),
+        format!("x: {}", "[1,".repeat(most / 8)),
+        format!("a = [{}]", fill("1,").get(..most - 6).unwrap_or_default()),
+        format!(
+            "a = [{}]",
+            fill("{},").get(..most / 3 * 3 - 9).unwrap_or_default()
+        ),
+        format!("{name} = [{}]", "{},".repeat(most / 8)),
+        format!(
+            "{name} = {{ {} }}",
+            numbered(|index| format!("a{index}={{}},"))
+                .get(..30_000)
+                .unwrap_or_default()
+                .rsplit_once(',')
+                .map_or("", |(entries, _)| entries)
+        ),
+        format!("[[{name}]]\n{}", "[[a]]\n".repeat(1000)),
+        format!("{}=1", "a.".repeat(31) + &name),
+        format!(
+            "proxy = {{ {} }}",
+            numbered(|index| format!("a{index}={{}},"))
+                .get(..60_000)
+                .unwrap_or_default()
+                .rsplit_once(',')
+                .map_or("", |(entries, _)| entries)
+        ),
+        numbered(|index| format!("k{index}=1\n")),
+        numbered(|index| format!("[t{index}]\n")),
+        numbered(|index| format!("proxy.k{index}.x=1\n")),
+        numbered(|index| format!("labels.k{index}=1\n")),
+        numbered(|index| format!("labels.k{index}='v'\n")),
+        numbered(|index| format!("[[proxy.backend-clusters]]\nname='{index}'\npd-addrs='a:1'\n"))
+            + "[balance]\nrouting-rule='port'",
+        format!(
+            "[[proxy.backend-clusters]]\nname='a'\npd-addrs='{}'",
+            "a:1,".repeat(most / 5)
+        ),
+        format!("proxy.fail-backend-list = [{}]", "'a',".repeat(most / 5)),
+        numbered(|index| format!("x{index}={}\n", "a.b.c={".repeat(8) + "a=1" + &"}".repeat(8))),
+        nested,
+    ]
+}
+
+#[test]
+fn hostile_text_costs_little() {
+    // A small stack, so that recursion shows long before it does in a worker thread.
+    let run = || {
+        for text in hostile() {
+            let began = Instant::now();
+            survives(&text, &plain());
+            let took = began.elapsed();
+            let shown: String = text.chars().take(40).collect();
+            assert!(
+                took < Duration::from_secs(5),
+                "{took:?} for {} bytes: {shown}",
+                text.len()
+            );
+            if let Ok(user) = parse(&text) {
+                let long = render(&user, &plain()).toml.len();
+                assert!(long < 5 * MAX_CONFIG_BYTES, "{long} bytes for {shown}");
+            }
+            eprintln!("{took:?} {shown:?}");
+        }
+        let megabyte = "a = [".repeat(1024 * 1024 / 5);
+        let began = Instant::now();
+        assert!(parse(&megabyte).is_err());
+        assert!(
+            began.elapsed() < Duration::from_millis(50),
+            "{:?}",
+            began.elapsed()
+        );
+    };
+    let thread = std::thread::Builder::new()
+        .stack_size(512 * 1024)
+        .spawn(run)
+        .expect("a thread");
+    assert!(thread.join().is_ok());
 }

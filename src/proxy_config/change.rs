@@ -1,9 +1,13 @@
 //! What a changed configuration asks of a running TiProxy.
 
+use std::collections::BTreeSet;
+
+use super::index::{self, Known};
 use super::key::{Effect, Key, Kind};
 use super::key_table::KEYS;
 use super::tombstone::spelled;
 use super::tree::{self, Table, Value};
+use super::write;
 
 /// The keys in which two configurations differ, by what each needs. Labels stand as `labels.<name>`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -87,8 +91,7 @@ fn classify_labels(old: &Table, new: &Table, effect: Effect, change: &mut Config
     let empty = Table::new();
     let of = |root| tree::get(root, "labels").and_then(|labels| labels.value.as_table());
     let (old, new) = (of(old).unwrap_or(&empty), of(new).unwrap_or(&empty));
-    let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    for name in names {
+    for name in names(old, new) {
         // An empty label is none.
         let value = |labels: &Table| {
             labels
@@ -97,7 +100,7 @@ fn classify_labels(old: &Table, new: &Table, effect: Effect, change: &mut Config
                 .filter(|value| *value != Value::text(""))
         };
         if value(old) != value(new) {
-            change.add(Some(effect), format!("labels.{name}"));
+            change.add(Some(effect), write::join("labels", name));
         }
     }
 }
@@ -136,31 +139,29 @@ fn is_set(root: &Table, path: &str) -> bool {
 
 /// Keys that are not in the table, down to the topmost that differs.
 fn unknown(old: &Table, new: &Table, section: &str, change: &mut ConfigChange) {
-    let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    for name in names {
-        let path = if section.is_empty() {
-            name.clone()
-        } else {
-            format!("{section}.{name}")
-        };
-        if KEYS.iter().any(|key| key.path == path) {
-            continue;
-        }
-        let below = format!("{path}.");
-        if KEYS.iter().any(|key| key.path.starts_with(&below)) {
-            let empty = Table::new();
-            let of = |root: &Table| root.get(name).and_then(|node| node.value.as_table()).cloned();
-            let (old, new) = (of(old), of(new));
-            unknown(
-                old.as_ref().unwrap_or(&empty),
-                new.as_ref().unwrap_or(&empty),
-                &path,
-                change,
-            );
-        } else if old.get(name) != new.get(name) {
-            change.add(None, path);
+    let known = index::children(section);
+    for name in names(old, new) {
+        match known.iter().find(|(child, _)| child == name) {
+            Some((_, Known::Section(path))) => {
+                let empty = Table::new();
+                let old = old
+                    .get(name)
+                    .and_then(|node| node.value.as_table())
+                    .unwrap_or(&empty);
+                let new = new
+                    .get(name)
+                    .and_then(|node| node.value.as_table())
+                    .unwrap_or(&empty);
+                unknown(old, new, path, change);
+            }
+            None if old.get(name) != new.get(name) => change.add(None, write::join(section, name)),
+            Some((_, Known::Key(_))) | None => {}
         }
     }
+}
+
+fn names<'tree>(old: &'tree Table, new: &'tree Table) -> BTreeSet<&'tree String> {
+    old.keys().chain(new.keys()).collect()
 }
 
 #[cfg(test)]

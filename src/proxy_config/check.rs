@@ -6,30 +6,20 @@
 
 use super::check_value::check_value;
 use super::diagnosis::{Diagnoses, DiagnosisKind, Position, shown};
+use super::index::{self, Known};
 use super::key::{Key, Kind};
-use super::key_table::KEYS;
 use super::suggest;
 use super::tree::{Node, Table, Value};
+use super::write;
 
 /// Checks a whole document and gives its keys their known spelling.
 pub(crate) fn check(root: &mut Table, found: &mut Diagnoses) {
     check_section(root, "", found);
 }
 
-/// What TiProxy knows under a path.
-enum Known {
-    Key(&'static Key),
-    /// A table that only holds further tables and keys.
-    Section(&'static str),
-}
-
 fn check_section(table: &mut Table, section: &str, found: &mut Diagnoses) {
     for (name, mut node) in std::mem::take(table) {
-        let path = if section.is_empty() {
-            name.clone()
-        } else {
-            format!("{section}.{name}")
-        };
+        let path = write::join(section, &name);
         let Some(known) = known(section, &name) else {
             unknown(&path, node.key_at, found);
             table.insert(name, node);
@@ -73,23 +63,10 @@ fn check_section(table: &mut Table, section: &str, found: &mut Diagnoses) {
 }
 
 fn known(section: &str, name: &str) -> Option<Known> {
-    KEYS.iter().find_map(|key| {
-        let below = if section.is_empty() {
-            key.path
-        } else {
-            key.path.strip_prefix(section)?.strip_prefix('.')?
-        };
-        let next = below.split('.').next()?;
-        if !equal_fold(next, name) {
-            return None;
-        }
-        if next.len() == below.len() {
-            return Some(Known::Key(key));
-        }
-        Some(Known::Section(
-            key.path.get(..key.path.len() - below.len() + next.len())?,
-        ))
-    })
+    index::children(section)
+        .iter()
+        .find(|(child, _)| equal_fold(child, name))
+        .map(|(_, known)| *known)
 }
 
 /// Whether Go's `strings.EqualFold` takes a name for a known one. Known names are ASCII; two characters beyond ASCII

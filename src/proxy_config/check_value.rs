@@ -164,7 +164,7 @@ fn port_range_fault(array: &[Node]) -> Option<Fault> {
 fn check_labels(path: &str, labels: &Table, found: &mut Diagnoses) {
     for (name, node) in labels {
         if node.value.as_text().is_none() {
-            let label = format!("{path}.{}", shown(name));
+            let label = shown(&write::join(path, name));
             let is = node.value.type_name();
             let message = format!("`{label}` must be a string, as every label, but is {is}");
             found.error(DiagnosisKind::Type, &label, node.value_at, message);

@@ -36,28 +36,6 @@ const fn dead(path: &'static str, note: &'static str) -> Key {
     key(path, Dead, "", Start, V1_0).secret().note(note)
 }
 
-/// The live key of a path.
-pub(super) fn find(path: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.path == path && !key.is_dead())
-}
-
-/// Whether a path is that of a table which holds known keys, or of the labels.
-pub(super) fn is_table(path: &str) -> bool {
-    let holds = |key: &Key| {
-        key.path
-            .strip_prefix(path)
-            .is_some_and(|rest| rest.starts_with('.'))
-    };
-    KEYS.iter()
-        .any(|key| holds(key) || (key.path == path && matches!(key.kind, Labels)))
-}
-
-/// Whether a path is that of a known array of tables.
-pub(super) fn is_array_of_tables(path: &str) -> bool {
-    KEYS.iter()
-        .any(|key| key.path == path && matches!(key.kind, BackendClusters))
-}
-
 /// Seconds that still fit a Go duration and the grace period of a Pod.
 const SECONDS: Kind = Integer {
     min: -(i32::MAX as i64),

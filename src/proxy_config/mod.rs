@@ -15,6 +15,7 @@ mod check_value;
 mod combination;
 mod diagnosis;
 mod hint;
+mod index;
 mod key;
 mod key_table;
 mod overlay;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::check_value::value_in_sentence;
 use super::diagnosis::{Diagnoses, DiagnosisKind, shown};
+use super::index;
 use super::key::Key;
-use super::key_table;
 use super::tree::{self, Table, Value};
 use super::write;
 
@@ -71,7 +71,7 @@ pub struct TlsFiles {
 /// so that a key that is left out keeps its last value.
 pub(super) fn overlay(root: &mut Table, managed: &Managed, found: &mut Diagnoses) {
     let mut set = |path: &str, value: Value| {
-        if let Some(key) = key_table::find(path) {
+        if let Some(key) = index::find(path) {
             set_key(root, key, value, found);
         }
     };
@@ -142,7 +142,7 @@ fn set_labels(root: &mut Table, managed: &Managed, found: &mut Diagnoses) {
         let Some(theirs) = previous.filter(|theirs| theirs.value.as_text() != Some(ours)) else {
             continue;
         };
-        let path = format!("labels.{}", shown(name));
+        let path = shown(&write::join("labels", name));
         let message = format!(
             "`{path}` = {} is overridden, the operator sets it to {} as spec.template.spec.server.labels says: \
              remove it from config",

@@ -11,7 +11,12 @@ use super::hint;
 use super::text::{self, MAX_CONFIG_BYTES, MAX_NESTING, Places};
 use super::tree::{self, Table};
 
-/// The tree of a text.
+/// The longest text that is read back as one of our own. Written out, the shortest way to write something (`1e15`, a
+/// quote in single quotes, a backend cluster in one line) becomes up to four times as long, and tombstones come on top.
+/// A `ConfigMap` holds 1 MiB.
+const MAX_RENDERED_BYTES: usize = 8 * MAX_CONFIG_BYTES;
+
+/// The tree of a user's text.
 pub(crate) fn document(text: &str) -> Result<Table, Diagnosis> {
     if text.len() > MAX_CONFIG_BYTES {
         return Err(too_large(format!(
@@ -20,6 +25,19 @@ pub(crate) fn document(text: &str) -> Result<Table, Diagnosis> {
             text.len()
         )));
     }
+    bounded(text)
+}
+
+/// The tree of a text that this module wrote, or that stands where one should.
+pub(crate) fn rendered(text: &str) -> Option<Table> {
+    if text.len() > MAX_RENDERED_BYTES {
+        None
+    } else {
+        bounded(text).ok()
+    }
+}
+
+fn bounded(text: &str) -> Result<Table, Diagnosis> {
     // A byte order mark is no part of the document, and TiProxy skips it as well.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let places = Places::of(text);

@@ -1,7 +1,8 @@
 //! Which key a user may have meant.
 
-use super::key::Key;
+use super::index::{self, Known};
 use super::key_table::KEYS;
+use super::write;
 
 /// The largest number of changed characters between a misspelt name and the one that is meant.
 const MAX_DISTANCE: usize = 2;
@@ -10,34 +11,22 @@ const MAX_DISTANCE: usize = 2;
 pub(crate) fn nearest(path: &str) -> Option<String> {
     let (section, name) = path.rsplit_once('.').unwrap_or(("", path));
     let name = name.to_ascii_lowercase().replace('_', "-");
-    let live = || KEYS.iter().filter(|key| !key.is_dead());
-    let sibling = live()
-        .filter_map(|key| child_of(section, key.path))
-        .map(|sibling| (distance(&name, sibling), sibling))
+    let sibling = index::children(section)
+        .iter()
+        .filter(|(_, known)| !matches!(known, Known::Key(key) if key.is_dead()))
+        .map(|(sibling, _)| (distance(&name, sibling), *sibling))
         .filter(|(distance, sibling)| *distance <= MAX_DISTANCE && *distance < sibling.len() / 2 + 1)
         .min();
     if let Some((_, sibling)) = sibling {
-        return Some(if section.is_empty() {
-            sibling.to_owned()
-        } else {
-            format!("{section}.{sibling}")
-        });
+        return Some(write::join(section, sibling));
     }
-    let mut elsewhere = live().filter(|key| key.path.rsplit('.').next() == Some(&name));
+    let mut elsewhere = KEYS
+        .iter()
+        .filter(|key| !key.is_dead() && key.path.rsplit('.').next() == Some(&name));
     match (elsewhere.next(), elsewhere.next()) {
-        (Some(Key { path, .. }), None) => Some((*path).to_owned()),
+        (Some(key), None) => Some(key.path.to_owned()),
         (Some(_) | None, _) => None,
     }
-}
-
-/// The next name of a path below a section, such as `log-file` for `log.log-file.filename` in `log`.
-fn child_of<'path>(section: &str, path: &'path str) -> Option<&'path str> {
-    let rest = if section.is_empty() {
-        path
-    } else {
-        path.strip_prefix(section)?.strip_prefix('.')?
-    };
-    rest.split('.').next()
 }
 
 /// The Levenshtein distance, or something above [`MAX_DISTANCE`] where the lengths alone show that it is larger.

@@ -68,14 +68,14 @@ fn bury_labels(before: Option<&Table>, next: &mut Table, keys: &mut Vec<String>)
         let now = tree::get(next, "labels").and_then(|labels| labels.value.as_table());
         if !now.is_some_and(|labels| labels.contains_key(name)) {
             tree::set(next, &["labels", name], Value::text(""));
-            keys.push(format!("labels.{name}"));
+            keys.push(write::join("labels", name));
         }
     }
 }
 
 /// A file as a tree in TiProxy's spelling, whether or not its values are right.
 pub(super) fn spelled(toml: &str) -> Option<Table> {
-    let mut root = parse::document(toml).ok()?;
+    let mut root = parse::rendered(toml)?;
     check::check(&mut root, &mut Diagnoses::default());
     Some(root)
 }

@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use super::key_table;
+use super::index;
 use super::tree::{Node, Table, Value, array_of_tables};
 
 /// The document as text.
@@ -20,11 +20,7 @@ pub(crate) fn document(root: &Table) -> String {
 fn table(text: &mut String, path: &str, entries: &Table) {
     let mut with_header = Vec::new();
     for (name, node) in entries {
-        let below = if path.is_empty() {
-            name.clone()
-        } else {
-            format!("{path}.{name}")
-        };
+        let below = join(path, name);
         if has_header(&below, &node.value) {
             with_header.push((below, node));
             continue;
@@ -38,8 +34,7 @@ fn table(text: &mut String, path: &str, entries: &Table) {
         match &node.value {
             Value::Table(inner) => {
                 // A header of its own only where something stands under it, or nothing else would tell of the table.
-                let named =
-                    |(name, node): (&String, &Node)| has_header(&format!("{below}.{name}"), &node.value);
+                let named = |(name, node): (&String, &Node)| has_header(&join(&below, name), &node.value);
                 if inner.is_empty() || !inner.iter().all(named) {
                     header(text, &format!("[{below}]"));
                 }
@@ -64,8 +59,8 @@ fn table(text: &mut String, path: &str, entries: &Table) {
 /// and short, while a header for each table of any name would let a short hostile text grow to a very long one.
 fn has_header(path: &str, value: &Value) -> bool {
     match value {
-        Value::Table(_) => key_table::is_table(path),
-        Value::Array(array) => key_table::is_array_of_tables(path) && array_of_tables(array),
+        Value::Table(_) => index::is_table(path),
+        Value::Array(array) => index::is_array_of_tables(path) && array_of_tables(array),
         Value::String(_) | Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {
             false
         }
@@ -78,6 +73,17 @@ fn header(text: &mut String, header: &str) {
     }
     text.push_str(header);
     text.push('\n');
+}
+
+/// The dotted path of a name below a path. A name that is not bare is quoted, so that `"a.b"` is never taken for the
+/// path of another key.
+pub(crate) fn join(path: &str, name: &str) -> String {
+    let mut joined = path.to_owned();
+    if !path.is_empty() {
+        joined.push('.');
+    }
+    key(&mut joined, name);
+    joined
 }
 
 /// A key, bare where TOML allows it.
