@@ -157,7 +157,7 @@ fn warn_tls(tls: &Tls, found: &mut Diagnoses) {
 
 /// Keys that the version at hand does not know are ignored by it as any unknown key is.
 fn warn_version(user: &Table, version: &str, found: &mut Diagnoses) {
-    for key in KEYS.iter().filter(|key| !key.is_dead() && key.managed.is_none()) {
+    for key in KEYS.iter().filter(|key| !key.dead && key.managed.is_none()) {
         if tree::get(user, key.path).is_some() && key.since.is_in(version) == Some(false) {
             let path = key.path;
             let message = format!(

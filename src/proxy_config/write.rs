@@ -148,7 +148,7 @@ fn string(text: &mut String, content: &str) {
             '\t' => text.push_str("\\t"),
             // BurntSushi/toml v1.2.1 takes the replacement character itself for broken UTF-8 and drops the file.
             control if control.is_control() || control == char::REPLACEMENT_CHARACTER => {
-                push(text, format_args!("\\u{:04X}", u32::from(control)))
+                push(text, format_args!("\\u{:04X}", u32::from(control)));
             }
             plain => text.push(plain),
         }
