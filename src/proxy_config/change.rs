@@ -58,11 +58,7 @@ pub fn classify(old_toml: &str, new_toml: &str) -> ConfigChange {
         if matches!(key.kind, Kind::Labels) {
             classify_labels(&old, &new, key.effect, &mut change);
         } else if differs(key, &old, &new) {
-<<<<<<< HEAD
-            let effect = if key.is_dead() || key.ineffective.is_some() {
-=======
             let effect = if key.dead || key.ineffective.is_some() {
->>>>>>> config
                 None
             } else {
                 Some(effect(key, &old, &new))

@@ -7,11 +7,7 @@
 use super::check_value::check_value;
 use super::diagnosis::{Diagnoses, DiagnosisKind, Position, shown};
 use super::index::{self, Known};
-<<<<<<< HEAD
-use super::key::{Key, Kind};
-=======
 use super::key::Key;
->>>>>>> config
 use super::suggest;
 use super::tree::{Node, Table, Value};
 use super::write;

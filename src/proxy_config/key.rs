@@ -106,17 +106,7 @@ pub struct Key {
 }
 
 impl Key {
-<<<<<<< HEAD
-    /// Whether TiProxy reads it.
-    #[must_use]
-    pub fn is_dead(&self) -> bool {
-        matches!(self.kind, Kind::Dead)
-    }
-
-    /// The default as a value. None for a dead key.
-=======
     /// The default as a value. None where there is none.
->>>>>>> config
     pub(super) fn default_value(&self) -> Option<&'static Value> {
         static DEFAULTS: LazyLock<BTreeMap<&str, Value>> = LazyLock::new(|| {
             let value = |key: &Key| {

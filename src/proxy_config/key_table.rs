@@ -33,16 +33,11 @@ const fn key(path: &'static str, kind: Kind, default: &'static str, effect: Effe
     }
 }
 
-<<<<<<< HEAD
-const fn dead(path: &'static str, note: &'static str) -> Key {
-    key(path, Dead, "", Start, V1_0).secret().note(note)
-=======
 /// A key of the past, with its default if TiProxy still decodes it.
 const fn dead(path: &'static str, kind: Kind, default: &'static str, note: &'static str) -> Key {
     let mut key = key(path, kind, default, Start, V1_0).secret().note(note);
     key.dead = true;
     key
->>>>>>> config
 }
 
 /// Seconds that still fit a Go duration and the grace period of a Pod.
@@ -240,11 +235,7 @@ mod tests {
             IntegerOrZero { .. } => "2048",
             Float { .. } => "0.75",
             FloatAboveOne => "1.5",
-<<<<<<< HEAD
-            Text | Dead => "\"another\"",
-=======
             Text | Anything => "\"another\"",
->>>>>>> config
             OneOf(values) | Preferably(values) => match values.last() {
                 Some(&"v2") => "\"v2\"",
                 Some(&"connection") => "\"connection\"",
@@ -267,11 +258,7 @@ mod tests {
 
     #[test]
     fn every_key_takes_its_default_without_a_word() {
-<<<<<<< HEAD
-        for key in KEYS.iter().filter(|key| !key.is_dead()) {
-=======
         for key in KEYS.iter().filter(|key| !key.dead) {
->>>>>>> config
             let user = parse(&format!("{} = {}", key.path, key.default)).expect(key.path);
             assert_eq!(user.warnings(), [], "{}", key.path);
             assert!(key.default_value().is_some(), "{}", key.path);
@@ -307,11 +294,7 @@ mod tests {
                         .is_some_and(|name| ["ca", "cert", "key"].contains(&name))
                 });
             let expected = match key.effect {
-<<<<<<< HEAD
-                _ if key.is_dead() || key.ineffective.is_some() => "ignored",
-=======
                 _ if key.dead || key.ineffective.is_some() => "ignored",
->>>>>>> config
                 _ if turned_on => "start",
                 Hot => "hot",
                 NewConnections => "new connections",

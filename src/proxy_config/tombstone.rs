@@ -36,11 +36,7 @@ pub fn tombstones(previous_toml: &str, next_toml: &str) -> Tombstones {
         return unchanged();
     };
     let mut keys = Vec::new();
-<<<<<<< HEAD
-    for key in KEYS.iter().filter(|key| !key.is_dead()) {
-=======
     for key in KEYS.iter().filter(|key| !key.dead) {
->>>>>>> config
         let Some(before) = tree::get(&previous, key.path) else {
             continue;
         };
