@@ -13,5 +13,6 @@
 
 mod api;
 mod budget;
+mod crash;
 mod harness;
 mod harness_test;

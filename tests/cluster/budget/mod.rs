@@ -62,7 +62,17 @@ fn one_instance_costs_no_more_writes_than_promised() {
         silence(&audit).await;
         audit.restart();
         edit(test, json!({"template": {"spec": {"version": "v1.3.2"}}})).await;
-        add(&mut table, "replacing one in place", (7, 6), test, &audit, 1).await;
+        add(&mut table, "replacing one in place", (7, 5), test, &audit, 1).await;
+
+        audit.restart();
+        let config = "[log]\nlevel = \"warn\"\n";
+        edit(
+            test,
+            json!({"template": {"spec": {"version": "v1.3.3", "config": config}}}),
+        )
+        .await;
+        let what = "replacing one in place, with a new configuration";
+        add(&mut table, what, (7, 6), test, &audit, 1).await;
         table.judge();
     });
 }

@@ -80,8 +80,13 @@ impl Test {
         History::record(self.client.clone(), &self.namespace).await
     }
 
+    /// How the operator reaches the cluster.
+    pub(crate) fn operator_kubeconfig(&self) -> &std::path::Path {
+        &self.settings.operator_kubeconfig
+    }
+
     /// Where the test leaves its logs.
-    fn directory(&self) -> std::path::PathBuf {
+    pub(crate) fn directory(&self) -> std::path::PathBuf {
         let directory = cluster::output_directory().join(&self.namespace);
         std::fs::create_dir_all(&directory).expect("the test's directory can be made");
         directory
