@@ -127,3 +127,21 @@ fn a_namespace_goes_also_when_its_test_fails() {
         .await;
     });
 }
+
+#[test]
+#[ignore = "needs a cluster: ./hack/test.sh"]
+fn an_operator_starts_stops_and_dies() {
+    harness::run(async |test| {
+        let mut operator = test.start_operator().await;
+        let (status, metrics) = operator.get("/metrics").unwrap();
+        assert_eq!(status, 200);
+        assert!(metrics.contains("# TYPE "), "{metrics}");
+        assert!(operator.stop().await.success(), "{}", operator.log());
+
+        let mut operator = test.start_operator_with(&["--log-filter", "debug"]).await;
+        assert!(operator.ended().is_none());
+        operator.kill();
+        assert_eq!(operator.ended().and_then(|status| status.code()), None);
+        assert_eq!(operator.get("/readyz"), None);
+    });
+}

@@ -6,7 +6,6 @@ pub(crate) mod history;
 pub(crate) mod kubectl;
 pub(crate) mod namespace;
 pub(crate) mod objects;
-#[allow(dead_code, reason = "used by the tests of the controllers")]
 pub(crate) mod operator;
 pub(crate) mod wait;
 
