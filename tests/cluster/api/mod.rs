@@ -4,5 +4,6 @@ mod change;
 mod group_cases;
 mod manifest;
 mod rule;
+mod sample;
 mod schema;
 mod template_cases;
