@@ -2,8 +2,11 @@
 
 mod change;
 mod group_cases;
+mod kubectl;
 mod manifest;
 mod rule;
 mod sample;
 mod schema;
+mod status;
 mod template_cases;
+mod tidb_operator;
