@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
@@ -59,8 +59,8 @@ fn the_audit_counts_the_operators_requests_only() {
         operator.list(&ListParams::default()).await.unwrap();
         let mut audit = test.audit();
         let mine = serde_json::from_value(config_map("operator")).unwrap();
-        operator.create(&Default::default(), &mine).await.unwrap();
-        operator.create(&Default::default(), &mine).await.unwrap_err();
+        operator.create(&PostParams::default(), &mine).await.unwrap();
+        operator.create(&PostParams::default(), &mine).await.unwrap_err();
         operator.get("operator").await.unwrap();
         test.apply(&config_map("administrator")).await;
 

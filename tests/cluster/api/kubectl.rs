@@ -255,8 +255,8 @@ fn every_field_is_explained() {
 /// The schema of a kind as kubectl reads it.
 async fn published(test: &Test, kind: &str) -> Value {
     let path = "/openapi/v3/apis/core.pingcap.com/v1alpha1";
-    let text = test.kubectl.succeed(&["get", "--raw", path]).await;
-    let mut document: Value = serde_json::from_str(&text).unwrap();
+    let raw = test.kubectl.succeed(&["get", "--raw", path]).await;
+    let mut document: Value = serde_json::from_str(&raw).unwrap();
     document["components"]["schemas"][format!("com.pingcap.core.v1alpha1.{kind}")].take()
 }
 

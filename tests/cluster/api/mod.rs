@@ -10,3 +10,4 @@ mod schema;
 mod status;
 mod template_cases;
 mod tidb_operator;
+mod tidb_operator_rule;

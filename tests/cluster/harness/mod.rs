@@ -22,7 +22,7 @@ use kubectl::Kubectl;
 use operator::Operator;
 
 /// How long a test may take before it counts as hanging.
-const TIME_LIMIT: Duration = Duration::from_secs(300);
+const TIME_LIMIT: Duration = Duration::from_mins(5);
 
 /// What a test works with: a namespace of its own, as the cluster's administrator.
 pub(crate) struct Test {
