@@ -3,6 +3,7 @@
 mod change;
 mod group_cases;
 mod kubectl;
+mod largest;
 mod manifest;
 mod rule;
 mod sample;
