@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
@@ -59,8 +59,8 @@ fn the_audit_counts_the_operators_requests_only() {
         operator.list(&ListParams::default()).await.unwrap();
         let mut audit = test.audit();
         let mine = serde_json::from_value(config_map("operator")).unwrap();
-        operator.create(&Default::default(), &mine).await.unwrap();
-        operator.create(&Default::default(), &mine).await.unwrap_err();
+        operator.create(&PostParams::default(), &mine).await.unwrap();
+        operator.create(&PostParams::default(), &mine).await.unwrap_err();
         operator.get("operator").await.unwrap();
         test.apply(&config_map("administrator")).await;
 
@@ -125,5 +125,23 @@ fn a_namespace_goes_also_when_its_test_fails() {
             expect(output.stderr.contains("NotFound"), output)
         })
         .await;
+    });
+}
+
+#[test]
+#[ignore = "needs a cluster: ./hack/test.sh"]
+fn an_operator_starts_stops_and_dies() {
+    harness::run(async |test| {
+        let mut operator = test.start_operator().await;
+        let (status, metrics) = operator.get("/metrics").unwrap();
+        assert_eq!(status, 200);
+        assert!(metrics.contains("# TYPE "), "{metrics}");
+        assert!(operator.stop().await.success(), "{}", operator.log());
+
+        let mut operator = test.start_operator_with(&["--log-filter", "debug"]).await;
+        assert!(operator.ended().is_none());
+        operator.kill();
+        assert_eq!(operator.ended().and_then(|status| status.code()), None);
+        assert_eq!(operator.get("/readyz"), None);
     });
 }
