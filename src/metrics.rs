@@ -170,3 +170,134 @@ fn register<C: Collector + Clone + 'static>(
 fn to_gauge(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::http::{Request, Response};
+    use tower::{Layer, Service};
+
+    use super::*;
+
+    /// One line for each series.
+    fn series(metrics: &Metrics) -> Vec<String> {
+        let text = metrics.encode().unwrap();
+        text.lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(ToOwned::to_owned)
+            .collect()
+    }
+
+    #[test]
+    fn all_results_are_counted_under_the_names_of_controller_runtime() {
+        let metrics = Metrics::new().unwrap();
+        let group = metrics.controller("group");
+        for result in [
+            ReconcileResult::Success,
+            ReconcileResult::Requeue,
+            ReconcileResult::RequeueAfter,
+            ReconcileResult::Error,
+            ReconcileResult::Timeout,
+            ReconcileResult::Panic,
+        ] {
+            group.reconciled(result, Duration::from_millis(2));
+        }
+        group.added(5);
+        group.load(2, 3);
+        let series = series(&metrics);
+        for line in [
+            r#"controller_runtime_reconcile_total{controller="group",result="success"} 1"#,
+            r#"controller_runtime_reconcile_total{controller="group",result="requeue"} 1"#,
+            r#"controller_runtime_reconcile_total{controller="group",result="requeue_after"} 1"#,
+            r#"controller_runtime_reconcile_total{controller="group",result="error"} 3"#,
+            r#"controller_runtime_reconcile_errors_total{controller="group"} 3"#,
+            r#"controller_runtime_reconcile_panics_total{controller="group"} 1"#,
+            r#"tiproxy_operator_reconcile_timeouts_total{controller="group"} 1"#,
+            r#"controller_runtime_reconcile_time_seconds_bucket{controller="group",le="0.001"} 0"#,
+            r#"controller_runtime_reconcile_time_seconds_bucket{controller="group",le="0.005"} 6"#,
+            r#"controller_runtime_active_workers{controller="group"} 2"#,
+            r#"workqueue_depth{controller="group",name="group"} 3"#,
+            r#"workqueue_adds_total{controller="group",name="group"} 5"#,
+            concat!(
+                r#"tiproxy_operator_build_info{version=""#,
+                env!("CARGO_PKG_VERSION"),
+                r#""} 1"#
+            ),
+        ] {
+            assert!(
+                series.iter().any(|other| other == line),
+                "{line}\n{}",
+                series.join("\n")
+            );
+        }
+    }
+
+    #[test]
+    fn at_rest_there_are_few_series() {
+        let metrics = Metrics::new().unwrap();
+        for name in ["group", "instance"] {
+            metrics
+                .controller(name)
+                .reconciled(ReconcileResult::Success, Duration::ZERO);
+        }
+        for kind in [
+            "TiProxyGroup",
+            "TiProxy",
+            "Cluster",
+            "Pod",
+            "ConfigMap",
+            "Service",
+            "CustomResourceDefinition",
+        ] {
+            metrics.watch(kind).objects(1);
+            for reason in ["unreachable", "expired"] {
+                metrics.watch(kind).error(reason);
+            }
+        }
+        for code in ["200", "201", "404", "409", "<error>"] {
+            for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+                metrics
+                    .client_requests
+                    .with_label_values(&[code, method, "host"])
+                    .inc();
+            }
+        }
+        let count = series(&metrics).len();
+        assert!(count <= 150, "{count} series");
+    }
+
+    #[tokio::test]
+    async fn requests_are_counted_by_what_became_of_them() {
+        let metrics = Metrics::new().unwrap();
+        let service = tower::service_fn(async |request: Request<()>| match request.uri().path() {
+            "/broken" => Err("connection refused"),
+            path => Ok(Response::builder()
+                .status(path[1..].parse::<u16>().unwrap())
+                .body(())
+                .unwrap()),
+        });
+        let mut counted = metrics.client_layer("10.0.0.1:6443").layer(service);
+        for (method, path) in [
+            ("GET", "/200"),
+            ("GET", "/200"),
+            ("POST", "/409"),
+            ("GET", "/broken"),
+        ] {
+            let request = Request::builder().method(method).uri(path).body(()).unwrap();
+            assert_eq!(counted.call(request).await.is_err(), path == "/broken");
+        }
+        let series = series(&metrics);
+        for line in [
+            r#"rest_client_requests_total{code="200",host="10.0.0.1:6443",method="GET"} 2"#,
+            r#"rest_client_requests_total{code="409",host="10.0.0.1:6443",method="POST"} 1"#,
+            r#"rest_client_requests_total{code="<error>",host="10.0.0.1:6443",method="GET"} 1"#,
+        ] {
+            assert!(
+                series.iter().any(|other| other == line),
+                "{line}\n{}",
+                series.join("\n")
+            );
+        }
+    }
+}

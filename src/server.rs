@@ -234,3 +234,112 @@ mod heartbeat {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::*;
+
+    async fn get(address: SocketAddr, path: &'static str) -> String {
+        let request = move || {
+            let mut stream = TcpStream::connect(address).unwrap();
+            write!(
+                stream,
+                "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+            )
+            .unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        };
+        tokio::task::spawn_blocking(request).await.unwrap()
+    }
+
+    fn any_port() -> SocketAddr {
+        "127.0.0.1:0".parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn it_tells_what_is_missing_until_it_is_ready_and_stops() {
+        let (warm, shutdown) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+        let is_warm = Arc::clone(&warm);
+        let readiness = Readiness::new()
+            .and("Pod", || false)
+            .and("Service", || true)
+            .and("Cluster", move || is_warm.load(Ordering::Acquire));
+        assert_eq!(readiness.missing(), ["Pod", "Cluster"]);
+        let readiness = Arc::new(Readiness::new().and("Cluster", move || warm.load(Ordering::Acquire)));
+        let server = Server::bind(any_port()).await.unwrap();
+        let address = server.address();
+        let task = tokio::spawn(server.run(Metrics::new().unwrap(), readiness, shutdown.clone()));
+
+        assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200 OK"));
+        let answer = get(address, "/readyz").await;
+        assert!(
+            answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("not ready: Cluster\n"),
+            "{answer}"
+        );
+        assert!(
+            get(address, "/metrics")
+                .await
+                .contains("\ntiproxy_operator_caches_warm 0\n")
+        );
+        assert!(get(address, "/else").await.starts_with("HTTP/1.1 404 "));
+        // A connection that stays open does not hold up the stop.
+        let _open = TcpStream::connect(address).unwrap();
+        shutdown.cancel();
+        tokio::time::timeout(Duration::from_secs(5), task)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        assert!(TcpStream::connect(address).is_err());
+    }
+
+    #[tokio::test]
+    async fn it_is_ready_when_all_checks_hold() {
+        let shutdown = CancellationToken::new();
+        let readiness = Arc::new(Readiness::new().and("Pod", || true));
+        let server = Server::bind(any_port()).await.unwrap();
+        let address = server.address();
+        let task = tokio::spawn(server.run(Metrics::new().unwrap(), readiness, shutdown.clone()));
+        assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200 OK"));
+        let metrics = get(address, "/metrics").await;
+        assert!(
+            metrics.contains("content-type: text/plain; version=0.0.4"),
+            "{metrics}"
+        );
+        assert!(metrics.contains("\ntiproxy_operator_caches_warm 1\n"));
+        shutdown.cancel();
+        task.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_named() {
+        let first = Server::bind(any_port()).await.unwrap();
+        let error = Server::bind(first.address()).await.unwrap_err();
+        let expected = format!(
+            "cannot listen on {} for health checks and metrics",
+            first.address()
+        );
+        assert_eq!(error.to_string(), expected);
+        assert!(std::error::Error::source(&error).is_some());
+    }
+
+    #[test]
+    fn a_loop_that_stands_still_is_not_healthy() {
+        let clock = Clock::manual(Timestamp::UNIX_EPOCH);
+        let heartbeat = Heartbeat::new(clock.clone());
+        clock.advance(Duration::from_secs(29));
+        assert!(heartbeat.is_alive());
+        clock.advance(Duration::from_secs(1));
+        assert!(!heartbeat.is_alive());
+        heartbeat.beat();
+        assert!(heartbeat.is_alive());
+    }
+}

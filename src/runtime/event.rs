@@ -223,3 +223,176 @@ fn truncated(text: &str, most: usize) -> String {
 fn cut(text: &str, most: usize) -> &str {
     text.get(..text.floor_char_boundary(most)).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use k8s_openapi::jiff::Timestamp;
+    use kube::Resource;
+
+    use super::*;
+    use crate::runtime::testing::{Call, Reply, config_map, fake_api};
+
+    fn notice(reason: &str, note: &str) -> Notice {
+        Notice {
+            regarding: config_map("a", "1", 1).object_ref(&()),
+            severity: Severity::Warning,
+            reason: reason.to_owned(),
+            action: "Create".to_owned(),
+            note: note.to_owned(),
+        }
+    }
+
+    struct Started {
+        events: Events,
+        calls: Arc<Mutex<Vec<Call>>>,
+        clock: Clock,
+        metrics: Metrics,
+        shutdown: CancellationToken,
+        task: JoinHandle<()>,
+    }
+
+    fn start(handler: impl FnMut(&Call) -> Reply + Send + 'static) -> Started {
+        let (calls, client) = fake_api(handler);
+        let (metrics, clock) = (Metrics::new().unwrap(), Clock::manual(Timestamp::UNIX_EPOCH));
+        let shutdown = CancellationToken::new();
+        let (events, task) = Events::spawn(client, "pod-1", metrics.clone(), clock.clone(), shutdown.clone());
+        Started {
+            events,
+            calls,
+            clock,
+            metrics,
+            shutdown,
+            task,
+        }
+    }
+
+    fn created(call: &Call) -> Reply {
+        Reply::Json(201, call.body.clone())
+    }
+
+    impl Started {
+        async fn notes(&self) -> Vec<String> {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let calls = self.calls.lock().unwrap();
+            calls
+                .iter()
+                .map(|call| call.body["note"].as_str().unwrap().to_owned())
+                .collect()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_notice_becomes_an_event() {
+        let started = start(created);
+        started.clock.advance(Duration::from_secs(1));
+        started.events.publish(notice("NameConflict", "someone else's"));
+        assert_eq!(started.notes().await, ["someone else's"]);
+        let call = started.calls.lock().unwrap()[0].clone();
+        assert_eq!(call.method, "POST");
+        assert!(
+            call.uri
+                .starts_with("/apis/events.k8s.io/v1/namespaces/ns/events?"),
+            "{}",
+            call.uri
+        );
+        let event: Event = serde_json::from_value(call.body).unwrap();
+        assert_eq!(event.metadata.name.as_deref(), Some("a.3b9aca00"));
+        let [type_, reason, action, controller, instance] = [
+            event.type_,
+            event.reason,
+            event.action,
+            event.reporting_controller,
+            event.reporting_instance,
+        ]
+        .map(Option::unwrap);
+        assert_eq!([type_, reason, action], ["Warning", "NameConflict", "Create"]);
+        assert_eq!([controller, instance], ["tiproxy-operator", "pod-1"]);
+        assert_eq!(event.regarding.unwrap().uid.as_deref(), Some("1"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_exact_repetition_is_left_out_for_a_while_and_a_changed_note_is_not() {
+        let started = start(created);
+        for note in ["one", "one", "two", "one"] {
+            started.events.publish(notice("Reason", note));
+        }
+        assert_eq!(started.notes().await, ["one", "two"]);
+        started.clock.advance(REPEAT_AFTER);
+        started.events.publish(notice("Reason", "one"));
+        assert_eq!(started.notes().await, ["one", "two", "one"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_sent_is_counted_and_forgotten() {
+        let mut refusals = [true].into_iter();
+        let started = start(move |call| {
+            if refusals.next().is_some() {
+                Reply::status(403, "Forbidden", "no")
+            } else {
+                created(call)
+            }
+        });
+        started.events.publish(notice("Reason", "refused"));
+        started.events.publish(notice("Reason", "accepted"));
+        assert_eq!(started.notes().await.len(), 2);
+        let text = started.metrics.encode().unwrap();
+        assert!(text.contains("tiproxy_operator_events_dropped_total 1"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn too_many_at_once_are_dropped_and_never_block() {
+        let metrics = Metrics::new().unwrap();
+        let (events, receiver) = Events::channel(metrics.clone());
+        for number in 0..QUEUE + 3 {
+            events.publish(notice("Reason", &number.to_string()));
+        }
+        assert_eq!(receiver.len(), QUEUE);
+        assert!(
+            metrics
+                .encode()
+                .unwrap()
+                .contains("tiproxy_operator_events_dropped_total 3")
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_at_the_shutdown_is_still_sent() {
+        let started = start(created);
+        started.events.publish(notice("Reason", "last"));
+        started.shutdown.cancel();
+        started.task.await.unwrap();
+        assert_eq!(started.calls.lock().unwrap().len(), 1);
+        started.events.publish(notice("Reason", "too late"));
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        assert_eq!(truncated("short", 8), "short");
+        assert_eq!(truncated("long enough", 8), "long ...");
+        assert_eq!(truncated("äöüäöü", 8), "äö...");
+        let speaker = |name: &str| {
+            let (_, client) = fake_api(created);
+            let (clock, metrics) = (Clock::manual(Timestamp::UNIX_EPOCH), Metrics::new().unwrap());
+            let instance = "pod-1".to_owned();
+            let speaker = Speaker {
+                client,
+                instance,
+                metrics,
+                clock,
+                sent: VecDeque::new(),
+            };
+            let mut notice = notice("Reason", &"ö".repeat(1000));
+            notice.regarding = ConfigMap::default().object_ref(&());
+            notice.regarding.name = Some(name.to_owned());
+            speaker.event(&notice)
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let event = runtime.block_on(async { speaker(&format!("{}-.x", "n".repeat(218))) });
+        assert_eq!(event.note.unwrap().len(), 1023);
+        assert_eq!(event.metadata.name.unwrap(), format!("{}.0", "n".repeat(218)));
+        assert_eq!(event.metadata.namespace.unwrap(), "default");
+    }
+}

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use kube::core::Status;
 use kube::runtime::watcher;
 use tokio::time::Instant;
+
+use super::error_chain::with_sources;
 
 /// How long the same fault may go on before it is logged again.
 const REPEAT_AFTER: Duration = Duration::from_mins(10);
@@ -45,6 +48,8 @@ impl Fault {
     )]
     fn of_client(error: &kube::Error) -> Self {
         match error {
+            // kube takes any object that it cannot read off a watch for a status, and finds an empty one.
+            kube::Error::Api(status) if **status == Status::default() => Self::Undecodable,
             kube::Error::Api(status) => Self::of_code(status.code),
             kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => Self::Undecodable,
             _ => Self::Unreachable,
@@ -144,6 +149,57 @@ fn message(error: &watcher::Error) -> String {
         watcher::Error::InitialListFailed(_)
         | watcher::Error::WatchStartFailed(_)
         | watcher::Error::WatchFailed(_)
-        | watcher::Error::NoResourceVersion => error.to_string(),
+        | watcher::Error::NoResourceVersion => with_sources(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_told_apart() {
+        let list = |code| watcher::Error::InitialListFailed(kube::Error::Api(status(code)));
+        let status_of_watch = |code| watcher::Error::WatchError(status(code));
+        let undecodable = serde_json::from_str::<u8>("x").unwrap_err();
+        for (error, expected) in [
+            (list(401), Fault::Unauthorized),
+            (list(403), Fault::Forbidden),
+            (list(404), Fault::NotServed),
+            (list(500), Fault::Server),
+            (status_of_watch(410), Fault::Expired),
+            (
+                watcher::Error::WatchFailed(kube::Error::Api(Box::default())),
+                Fault::Undecodable,
+            ),
+            (
+                watcher::Error::WatchFailed(kube::Error::SerdeError(undecodable)),
+                Fault::Undecodable,
+            ),
+            (
+                watcher::Error::WatchStartFailed(kube::Error::Service("refused".into())),
+                Fault::Unreachable,
+            ),
+        ] {
+            assert_eq!(Fault::of(&error), expected, "{error}");
+            assert!(!expected.advice().is_empty());
+        }
+        assert_eq!(message(&list(403)), "the server's words");
+    }
+
+    fn status(code: u16) -> Box<Status> {
+        Status::failure("the server's words", "").with_code(code).boxed()
+    }
+
+    #[test]
+    fn a_fault_is_said_once_until_it_changes_or_goes_on_for_long() {
+        let (mut complaints, start) = (Complaints::default(), Instant::now());
+        let mut is_news = |fault, seconds| complaints.is_news(fault, start + Duration::from_secs(seconds));
+        assert!(is_news(Fault::Forbidden, 0));
+        assert!(!is_news(Fault::Forbidden, 30));
+        assert!(is_news(Fault::Unreachable, 60));
+        assert!(is_news(Fault::Forbidden, 90));
+        assert!(!is_news(Fault::Forbidden, 600));
+        assert!(is_news(Fault::Forbidden, 690));
     }
 }

@@ -163,14 +163,13 @@ impl Served {
 #[derive(Debug, Clone, Deserialize)]
 struct Definition {
     metadata: ObjectMeta,
-    #[serde(default)]
-    status: DefinitionStatus,
+    status: Option<DefinitionStatus>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 struct DefinitionStatus {
-    #[serde(default)]
-    conditions: Vec<DefinitionCondition>,
+    /// `null` until the API server has looked at a new definition.
+    conditions: Option<Vec<DefinitionCondition>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -182,7 +181,8 @@ struct DefinitionCondition {
 
 impl Definition {
     fn served(&self) -> Served {
-        let mut conditions = self.status.conditions.iter();
+        let conditions = self.status.as_ref().and_then(|status| status.conditions.as_ref());
+        let mut conditions = conditions.into_iter().flatten();
         if conditions.any(|condition| condition.type_ == "Established" && condition.status == "True") {
             Served::By {
                 definition_uid: self.metadata.uid.clone(),
@@ -221,3 +221,6 @@ impl Resource for Definition {
         &mut self.metadata
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -272,3 +272,6 @@ fn unguard<K: Resource<DynamicType = ()>>(object: DeserializeGuard<K>, metrics: 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

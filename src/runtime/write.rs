@@ -1,13 +1,16 @@
 //! The writing rules: every write names its author, is validated strictly, and carries what it was decided for.
 
+mod call;
+
 use axum::http::Request;
-use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::api::{DeleteParams, GetParams, Patch, Preconditions, PropagationPolicy};
 use kube::core::{NamespaceResourceScope, ObjectMeta};
 use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use self::call::{Call, as_json_patch, by_us, patched_by_us, validated_strictly};
 use super::cache::Cache;
 use super::write_error::{WriteError, WriteFailure};
 
@@ -162,8 +165,10 @@ impl Writer {
         self.write(&call, request, cache).await
     }
 
-    /// Writes status fields, as a JSON merge patch of the status subresource. `status` holds only what shall change;
-    /// lists, such as conditions, are replaced as a whole. No resourceVersion is checked: one controller writes it.
+    /// Replaces the whole status, whatever it was: one controller writes it, so that no resourceVersion is checked.
+    ///
+    /// The UID is checked by a JSON patch: in a merge patch of the status of a custom resource the API server ignores
+    /// all metadata but the resourceVersion, and the status would land on a successor of the same name.
     ///
     /// # Errors
     /// Fails with `Conflict` if the object is another one.
@@ -174,14 +179,14 @@ impl Writer {
         status: Value,
     ) -> Result<K, WriteError> {
         let call = Call::at::<K>("patch the status of", target);
-        let patch = json!({ "metadata": { "uid": target.uid }, "status": status });
-        let request = call.requests::<K>().patch_subresource(
-            "status",
-            &target.name,
-            &patched_by_us(),
-            &Patch::Merge(patch),
-        );
-        self.write(&call, request, cache).await
+        let patch = json!([
+            { "op": "test", "path": "/metadata/uid", "value": target.uid },
+            { "op": "add", "path": "/status", "value": status },
+        ]);
+        let requests = call.requests::<K>();
+        let request =
+            requests.patch_subresource("status", &target.name, &patched_by_us(), &Patch::Merge(patch));
+        self.write(&call, request.map(as_json_patch), cache).await
     }
 
     /// Deletes the object if it still has the target's UID, and, where the rule says so, its resourceVersion. An
@@ -244,7 +249,14 @@ impl Writer {
         cache: &Cache<K>,
     ) -> Result<K, WriteError> {
         let answer: K = self.send(call, request.map(validated_strictly)).await?;
-        cache.record_written(answer.clone());
+        let meta = answer.meta();
+        match &meta.uid {
+            // The last finalizer went, and the object with it.
+            Some(uid) if meta.deletion_timestamp.is_some() && !is_leaving(meta) => {
+                cache.record_deleted(&call.namespace, &call.name, uid);
+            }
+            _ => cache.record_written(answer.clone()),
+        }
         Ok(answer)
     }
 
@@ -259,100 +271,6 @@ impl Writer {
             .await
             .map_err(|error| call.failed(&error))
     }
-}
-
-/// What is being tried, for requests and for errors.
-struct Call {
-    verb: &'static str,
-    kind: String,
-    namespace: String,
-    name: String,
-}
-
-impl Call {
-    fn new<K: Writable>(verb: &'static str, namespace: &str, name: &str) -> Self {
-        let kind = K::kind(&()).into_owned();
-        Self {
-            verb,
-            kind,
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        }
-    }
-
-    fn to<K: Writable>(verb: &'static str, object: &K) -> Self {
-        let meta = object.meta();
-        let (namespace, name) = (meta.namespace.as_deref(), meta.name.as_deref());
-        Self::new::<K>(verb, namespace.unwrap_or_default(), name.unwrap_or_default())
-    }
-
-    fn at<K: Writable>(verb: &'static str, target: &Target) -> Self {
-        Self::new::<K>(verb, &target.namespace, &target.name)
-    }
-
-    fn requests<K: Writable>(&self) -> kube::core::Request {
-        kube::core::Request::new(K::url_path(&(), Some(&self.namespace)))
-    }
-
-    fn encode<K: Writable>(&self, object: &K) -> Result<Vec<u8>, WriteError> {
-        serde_json::to_vec(object).map_err(|error| self.refused(&error.to_string()))
-    }
-
-    fn failed(&self, error: &kube::Error) -> WriteError {
-        let (reason, message) = WriteFailure::of(error);
-        self.error(reason, message)
-    }
-
-    fn not_sent(&self, error: &kube::core::request::Error) -> WriteError {
-        self.refused(&error.to_string())
-    }
-
-    fn refused(&self, why: &str) -> WriteError {
-        self.error(WriteFailure::Refused, why.to_owned())
-    }
-
-    fn error(&self, reason: WriteFailure, message: String) -> WriteError {
-        let Self {
-            verb,
-            kind,
-            namespace,
-            name,
-        } = self;
-        let (kind, namespace, name) = (kind.clone(), namespace.clone(), name.clone());
-        WriteError {
-            reason,
-            verb,
-            kind,
-            namespace,
-            name,
-            message,
-        }
-    }
-}
-
-fn by_us() -> PostParams {
-    PostParams {
-        dry_run: false,
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-    }
-}
-
-fn patched_by_us() -> PatchParams {
-    PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    }
-}
-
-/// kube cannot ask for this on a POST or PUT.
-fn validated_strictly(mut request: Request<Vec<u8>>) -> Request<Vec<u8>> {
-    let separator = if request.uri().query().is_some() { '&' } else { '?' };
-    let uri = format!("{}{separator}fieldValidation=Strict", request.uri());
-    // What was a URI stays one when a plain query parameter is added.
-    if let Ok(uri) = uri.parse() {
-        *request.uri_mut() = uri;
-    }
-    request
 }
 
 /// Ties a patch of metadata to its target.

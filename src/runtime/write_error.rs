@@ -4,7 +4,13 @@ use std::fmt;
 
 use kube::core::Status;
 
+use super::error_chain::with_sources;
 use super::runner::{ErrorCategory, ReconcileError};
+
+/// What the API server says of a JSON patch whose test fails, which with our patches means another UID.
+const FAILED_PATCH: &str = "the server rejected our request due to an error in our request";
+/// The most bytes of a message that are kept.
+const MOST_MESSAGE: usize = 1024;
 
 /// A write, or the read before one, that failed.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +80,7 @@ impl WriteFailure {
     )]
     pub(super) fn of(error: &kube::Error) -> (Self, String) {
         match error {
-            kube::Error::Api(status) => (Self::of_status(status), status.message.clone()),
+            kube::Error::Api(status) => (Self::of_status(status), concise(&status.message)),
             kube::Error::BuildRequest(error) => (Self::Refused, error.to_string()),
             error => (Self::Transient, with_sources(error)),
         }
@@ -95,7 +101,7 @@ impl WriteFailure {
             409 if status.is_already_exists() => Self::AlreadyExists,
             409 => Self::Conflict,
             // A patch that carries the UID of another object tries to change an immutable field.
-            422 if concerns_uid(status) => Self::Conflict,
+            422 if concerns_uid(status) || says(FAILED_PATCH) => Self::Conflict,
             400 | 405 | 406 | 413 | 415 | 422 => Self::Invalid,
             403 if has_cause("NamespaceTerminating") => Self::NamespaceTerminating,
             403 if says("exceeded quota") => Self::QuotaExceeded,
@@ -141,25 +147,20 @@ fn concerns_uid(status: &Status) -> bool {
     causes.iter().any(|cause| cause.field == "metadata.uid")
 }
 
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let next = error.to_string();
-        // kube's own messages repeat their source.
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        source = error.source();
-    }
-    text
+/// The API server puts whole objects into some messages, and what is wrong with them at the end.
+fn concise(message: &str) -> String {
+    let start = message.find("strict decoding error").unwrap_or_default();
+    let said = message.get(start..).unwrap_or_default();
+    let end = said.floor_char_boundary(MOST_MESSAGE);
+    let dots = if end < said.len() { "..." } else { "" };
+    format!("{}{dots}", said.get(..end).unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
+    use super::ErrorCategory::{Conflict, Invalid, Transient};
     use super::*;
 
     #[test]
@@ -172,147 +173,67 @@ mod tests {
         let policy =
             r#"pods "a" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"#;
         let strict = r#"strict decoding error: unknown field "spec.colour""#;
-        for (code, reason, message, expected, category) in [
-            (
-                409,
-                "Conflict",
-                "the object has been modified",
-                WriteFailure::Conflict,
-                ErrorCategory::Conflict,
-            ),
-            (
-                409,
-                "AlreadyExists",
-                r#"pods "a" already exists"#,
-                WriteFailure::AlreadyExists,
-                ErrorCategory::Conflict,
-            ),
-            (
-                404,
-                "NotFound",
-                r#"pods "a" not found"#,
-                WriteFailure::NotFound,
-                ErrorCategory::Conflict,
-            ),
-            (
-                404,
-                "",
-                "404 page not found",
-                WriteFailure::NotFound,
-                ErrorCategory::Conflict,
-            ),
-            (
-                403,
-                "Forbidden",
-                quota,
-                WriteFailure::QuotaExceeded,
-                ErrorCategory::Transient,
-            ),
-            (
-                403,
-                "Forbidden",
-                right,
-                WriteFailure::Forbidden,
-                ErrorCategory::Transient,
-            ),
-            (
-                403,
-                "Forbidden",
-                owner,
-                WriteFailure::Forbidden,
-                ErrorCategory::Transient,
-            ),
-            (
-                403,
-                "",
-                "Forbidden",
-                WriteFailure::Forbidden,
-                ErrorCategory::Transient,
-            ),
-            (
-                401,
-                "Unauthorized",
-                "Unauthorized",
-                WriteFailure::Forbidden,
-                ErrorCategory::Transient,
-            ),
-            (
-                403,
-                "Forbidden",
-                security,
-                WriteFailure::AdmissionDenied,
-                ErrorCategory::Transient,
-            ),
-            (
-                400,
-                "",
-                webhook,
-                WriteFailure::AdmissionDenied,
-                ErrorCategory::Transient,
-            ),
-            (
-                422,
-                "Invalid",
-                policy,
-                WriteFailure::AdmissionDenied,
-                ErrorCategory::Transient,
-            ),
-            (
-                400,
-                "BadRequest",
-                strict,
-                WriteFailure::Invalid,
-                ErrorCategory::Invalid,
-            ),
-            (
-                422,
-                "Invalid",
-                "spec.replicas: must not be negative",
-                WriteFailure::Invalid,
-                ErrorCategory::Invalid,
-            ),
-            (
-                413,
-                "RequestEntityTooLarge",
-                "limit is 3145728",
-                WriteFailure::Invalid,
-                ErrorCategory::Invalid,
-            ),
-            (
-                429,
-                "TooManyRequests",
-                "try again later",
-                WriteFailure::Transient,
-                ErrorCategory::Transient,
-            ),
-            (
-                500,
-                "InternalError",
-                "failed calling webhook",
-                WriteFailure::Transient,
-                ErrorCategory::Transient,
-            ),
-            (
-                503,
-                "ServiceUnavailable",
-                "not ready",
-                WriteFailure::Transient,
-                ErrorCategory::Transient,
-            ),
-            (
-                504,
-                "Timeout",
-                "timed out",
-                WriteFailure::Transient,
-                ErrorCategory::Transient,
-            ),
-        ] {
-            let status = Status::failure(message, reason).with_code(code);
-            let (failure, said) = WriteFailure::of(&kube::Error::Api(status.boxed()));
-            assert_eq!((failure, said.as_str()), (expected, message), "{code} {message}");
+        let taken = r#"pods "a" already exists"#;
+        assert_sorted(
+            WriteFailure::Conflict,
+            Conflict,
+            &[
+                (409, "Conflict", "the object has been modified"),
+                (422, "Invalid", FAILED_PATCH),
+            ],
+        );
+        assert_sorted(
+            WriteFailure::AlreadyExists,
+            Conflict,
+            &[(409, "AlreadyExists", taken)],
+        );
+        let missing = [
+            (404, "NotFound", r#"pods "a" not found"#),
+            (404, "", "404 page not found"),
+        ];
+        assert_sorted(WriteFailure::NotFound, Conflict, &missing);
+        assert_sorted(
+            WriteFailure::QuotaExceeded,
+            Transient,
+            &[(403, "Forbidden", quota)],
+        );
+        let forbidden = [
+            (403, "Forbidden", right),
+            (403, "Forbidden", owner),
+            (403, "", "no"),
+            (401, "", "no"),
+        ];
+        assert_sorted(WriteFailure::Forbidden, Transient, &forbidden);
+        let denied = [
+            (403, "Forbidden", security),
+            (400, "", webhook),
+            (422, "Invalid", policy),
+        ];
+        assert_sorted(WriteFailure::AdmissionDenied, Transient, &denied);
+        let invalid = [
+            (400, "BadRequest", strict),
+            (422, "Invalid", "must not be negative"),
+            (413, "", "too large"),
+        ];
+        assert_sorted(WriteFailure::Invalid, Invalid, &invalid);
+        let passing = [
+            (429, "TooManyRequests", "later"),
+            (503, "", "not ready"),
+            (504, "Timeout", "timed out"),
+        ];
+        assert_sorted(WriteFailure::Transient, Transient, &passing);
+        let broken = [(500, "InternalError", "failed calling webhook"), (0, "", "")];
+        assert_sorted(WriteFailure::Transient, Transient, &broken);
+    }
+
+    fn assert_sorted(failure: WriteFailure, category: ErrorCategory, answers: &[(u16, &str, &str)]) {
+        for (code, reason, message) in answers {
+            let status = Status::failure(message, reason).with_code(*code);
+            let (found, said) = WriteFailure::of(&kube::Error::Api(status.boxed()));
+            assert_eq!((found, said.as_str()), (failure, *message), "{code} {message}");
             let (kind, namespace, name) = ("Pod".to_owned(), "ns".to_owned(), "a".to_owned());
             let error = WriteError {
-                reason: failure,
+                reason: found,
                 verb: "create",
                 kind,
                 namespace,
@@ -322,6 +243,18 @@ mod tests {
             assert_eq!(error.category(), category, "{code} {message}");
             assert_eq!(error.to_string(), format!("cannot create Pod ns/a: {message}"));
         }
+    }
+
+    #[test]
+    fn a_message_is_cut_down_to_what_is_wrong() {
+        let dump = format!(
+            r#"" is invalid: patch: Invalid value: "{}": {}"#,
+            "x".repeat(9999),
+            "strict decoding error: y"
+        );
+        assert_eq!(concise(&dump), "strict decoding error: y");
+        assert_eq!(concise("short"), "short");
+        assert_eq!(concise(&"ä".repeat(600)), format!("{}...", "ä".repeat(512)));
     }
 
     #[test]

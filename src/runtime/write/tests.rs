@@ -157,7 +157,7 @@ fn patches_of_lists_carry_the_version_and_other_patches_are_refused() {
 }
 
 #[tokio::test]
-async fn a_status_patch_carries_the_uid_and_no_version() {
+async fn a_status_patch_tests_the_uid_and_replaces_the_whole_status() {
     let (calls, writer, cache) = writer(answer);
     let patched = writer
         .patch_status(&cache, &target(), json!({ "replicas": 3 }))
@@ -168,9 +168,11 @@ async fn a_status_patch_carries_the_uid_and_no_version() {
     let uri =
         "/api/v1/namespaces/ns/configmaps/a/status?&fieldManager=tiproxy-operator&fieldValidation=Strict";
     assert_eq!((call.method.as_str(), call.uri.as_str()), ("PATCH", uri));
+    assert_eq!(call.content_type, "application/json-patch+json");
+    let test = json!({ "op": "test", "path": "/metadata/uid", "value": "1" });
     assert_eq!(
         call.body,
-        json!({ "metadata": { "uid": "1" }, "status": { "replicas": 3 } })
+        json!([test, { "op": "add", "path": "/status", "value": { "replicas": 3 } }])
     );
 }
 
@@ -241,6 +243,18 @@ async fn an_object_with_finalizers_is_not_gone() {
         .unwrap();
     assert!(matches!(deleted, Deleted::Leaving(_)));
     assert_eq!(cache.len(), 1);
+}
+
+#[tokio::test]
+async fn an_object_whose_last_finalizer_went_is_gone_from_the_cache() {
+    let meta = json!({ "name": "a", "namespace": "ns", "uid": "1", "resourceVersion": "6",
+        "deletionTimestamp": "2026-11-23T10:00:00Z", "deletionGracePeriodSeconds": 0 });
+    let (_, writer, cache) = writer(move |_| Reply::Json(200, json!({ "metadata": meta })));
+    writer
+        .patch_metadata(&cache, &target(), json!({ "metadata": { "finalizers": null } }))
+        .await
+        .unwrap();
+    assert!(cache.is_empty());
 }
 
 #[tokio::test]
