@@ -48,6 +48,11 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
         Action::ReplaceConfigMap(config_map) => {
             writer.replace(&context.config_maps, &**config_map).await?;
         }
+        Action::DeleteConfigMap(target) => {
+            writer
+                .delete(&context.config_maps, target, DeleteRule::default())
+                .await?;
+        }
         Action::CreatePod(pod) => claim::create(writer, &context.pods, &uid, mark, &**pod).await?,
         Action::PatchPod { target, metadata } => {
             writer
