@@ -163,45 +163,6 @@ fn the_definitions_install_without_a_warning() {
 
 #[test]
 #[ignore = "needs a cluster: ./hack/test.sh"]
-fn the_role_and_its_binding_are_accepted() {
-    harness::run(async |test| {
-        let account = std::fs::read_to_string(repository("config/rbac/service_account.yaml")).unwrap();
-        let account = account.replace(
-            "namespace: tiproxy-operator",
-            &format!("namespace: {}", test.namespace),
-        );
-        let create = [
-            "create",
-            "--dry-run=server",
-            "--validate=strict",
-            "--filename",
-            "-",
-        ];
-        test.kubectl.succeed_with_input(&create, &account).await;
-        for file in ["role.yaml", "role_binding.yaml"] {
-            let path = repository("config/rbac").join(file);
-            let apply = [
-                "apply",
-                "--server-side",
-                "--force-conflicts",
-                "--dry-run=server",
-                "--validate=strict",
-            ];
-            let output = test
-                .kubectl
-                .run(&[&apply[..], &["--filename", path.to_str().unwrap()]].concat())
-                .await;
-            assert_eq!(
-                (output.code, output.stderr.as_str()),
-                (Some(0), ""),
-                "{file}: {output:?}"
-            );
-        }
-    });
-}
-
-#[test]
-#[ignore = "needs a cluster: ./hack/test.sh"]
 fn every_field_is_explained() {
     harness::run(async |test| {
         for (kind, definition) in [

@@ -5,6 +5,7 @@ mod group_cases;
 mod kubectl;
 mod largest;
 mod manifest;
+mod role;
 mod rule;
 mod sample;
 mod schema;

@@ -1,4 +1,26 @@
-//! What every test against a cluster needs: see [`run`].
+//! What every test against a cluster needs. A test looks like this:
+//!
+//! ```text
+//! #[test]
+//! #[ignore = "needs a cluster: ./hack/test.sh"]
+//! fn a_group_becomes_ready() {
+//!     harness::run(async |test| {
+//!         let history = test.record_history().await;
+//!         let audit = test.audit();
+//!         let mut operator = test.start_operator().await;
+//!         test.apply(&json!({"apiVersion": "core.pingcap.com/v1alpha1", "kind": "TiProxyGroup", ...})).await;
+//!         eventually(Duration::from_secs(30), "the group is ready", async || {
+//!             let group = test.api::<TiProxyGroup>().get("web").await.unwrap();
+//!             let ready = group.status.and_then(|status| status.ready_replicas);
+//!             expect(ready == Some(3), ready)
+//!         })
+//!         .await;
+//!         assert_eq!(count(&audit.writes())["create pods 201"], 3);
+//!         replay(&history.entries().await, |state, change| assert!(state.len() < 20, "{change:?}"));
+//!         assert!(operator.stop().await.success());
+//!     });
+//! }
+//! ```
 
 pub(crate) mod audit;
 pub(crate) mod cluster;
