@@ -5,12 +5,12 @@ use serde_json::json;
 
 use super::build;
 use super::observe::Observed;
-use super::plan::{Action, DeleteReason, Plan};
+use super::plan::{Action, DeleteReason, Plan, delete_rule};
 use crate::api::{TiProxy, name};
 use crate::claim;
 use crate::context::Context;
 use crate::problem::ExecuteError;
-use crate::runtime::write::{DeleteRule, Target};
+use crate::runtime::write::Target;
 
 /// Carries out a plan.
 pub async fn execute(context: &Context, observed: &Observed, plan: &Plan) -> Result<(), ExecuteError> {
@@ -64,11 +64,7 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
             grace_period_seconds,
             why,
         } => {
-            let rule = DeleteRule {
-                resource_version: why.is_of_content(),
-                grace_period_seconds: *grace_period_seconds,
-                propagation: None,
-            };
+            let rule = delete_rule(*grace_period_seconds);
             writer.delete(&context.pods, target, rule).await?;
             if *why == DeleteReason::Failed {
                 context.failures.add(&uid);

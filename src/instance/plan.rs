@@ -19,7 +19,7 @@ use super::pod_state::PodState;
 use super::validate::{Instance, Invalid};
 use crate::api::name;
 use crate::ownership::Slot;
-use crate::runtime::write::Target;
+use crate::runtime::write::{DeleteRule, Target};
 
 /// One write; it carries all that its executor needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,15 +69,14 @@ pub enum DeleteReason {
     Failed,
 }
 
-impl DeleteReason {
-    /// Whether the Pod must still be as it was read. That it ended and that it is ours are facts of its content, and
-    /// an orphaned Pod is ours no longer; that it is outdated holds as long as its UID.
-    #[must_use]
-    pub fn is_of_content(self) -> bool {
-        match self {
-            Self::Deleted | Self::Failed => true,
-            Self::Outdated => false,
-        }
+/// How a Pod is deleted: only as it was read. That it is ours is a fact of its content, since an orphaned Pod keeps
+/// its UID and is ours no longer.
+#[must_use]
+pub fn delete_rule(grace_period_seconds: Option<u32>) -> DeleteRule {
+    DeleteRule {
+        resource_version: true,
+        grace_period_seconds,
+        propagation: None,
     }
 }
 
@@ -344,3 +343,6 @@ fn backoff(failures: u32) -> Duration {
     };
     Duration::from_secs(seconds)
 }
+
+#[cfg(test)]
+mod tests;
