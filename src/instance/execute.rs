@@ -50,7 +50,7 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
         }
         Action::DeleteConfigMap(target) => {
             writer
-                .delete(&context.config_maps, target, DeleteRule::default())
+                .delete(&context.config_maps, target, delete_rule(None))
                 .await?;
         }
         Action::CreatePod(pod) => claim::create(writer, &context.pods, &uid, mark, &**pod).await?,
