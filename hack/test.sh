@@ -58,6 +58,7 @@ step "Lints"
 cargo clippy --locked --all-targets -- --deny warnings
 
 step "Dependencies"
+cargo fetch --locked --quiet # It reads the sources of all platforms.
 "$cargo_deny" --offline --locked check bans licenses sources
 
 step "Generated files"
