@@ -12,5 +12,7 @@
 )]
 
 mod api;
+mod budget;
+mod crash;
 mod harness;
 mod harness_test;
