@@ -304,3 +304,6 @@ fn foreign(observed: &Observed) -> Option<ExecuteError> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
