@@ -104,6 +104,7 @@ mod tests {
             Slot::Absent => "absent",
             Slot::Ours(_) => "ours",
             Slot::Adoptable(_) => "adoptable",
+            Slot::Leftover(_) => "leftover",
             Slot::Foreign(_) => "foreign",
         };
         (slot, words)
@@ -122,6 +123,11 @@ mod tests {
             ),
             (
                 json!({"labels": labels, "ownerReferences": [owner("older", true)]}),
+                "leftover",
+                "it belongs to TiProxy web-0",
+            ),
+            (
+                json!({"ownerReferences": [owner("older", true)]}),
                 "foreign",
                 "it belongs to TiProxy web-0",
             ),

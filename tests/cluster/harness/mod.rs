@@ -33,7 +33,7 @@ pub(crate) mod operator;
 pub(crate) mod wait;
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -106,15 +106,8 @@ impl Test {
     }
 
     /// How the operator reaches the cluster.
-    pub(crate) fn operator_kubeconfig(&self) -> &std::path::Path {
+    pub(crate) fn operator_kubeconfig(&self) -> &Path {
         &self.settings.operator_kubeconfig
-    }
-
-    /// Where the test leaves its logs.
-    pub(crate) fn directory(&self) -> std::path::PathBuf {
-        let directory = cluster::output_directory().join(&self.namespace);
-        std::fs::create_dir_all(&directory).expect("the test's directory can be made");
-        directory
     }
 }
 
