@@ -12,5 +12,6 @@
 )]
 
 mod api;
+mod behaviour;
 mod harness;
 mod harness_test;
