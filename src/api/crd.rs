@@ -303,7 +303,7 @@ fn join_lines(schema: &mut Value) {
                             .collect::<Vec<_>>()
                             .join("\n\n");
                     }
-                    other => join_lines(other),
+                    field => join_lines(field),
                 }
             }
         }

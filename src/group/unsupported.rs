@@ -45,7 +45,8 @@ pub fn fields(group: &TiProxyGroup) -> Vec<String> {
     ]
     .into_iter()
     .chain(template_fields(template))
-    .filter_map(|(set, text)| set.then(|| text.to_owned()))
+    .filter(|(set, _)| *set)
+    .map(|(_, text)| text.to_owned())
     .collect()
 }
 

@@ -39,7 +39,7 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
             context.failures.forget(&uid);
         }
         Action::AdoptConfigMap(target) => {
-            claim::adopt(writer, &context.config_maps, target, &owner()).await?
+            claim::adopt(writer, &context.config_maps, target, &owner()).await?;
         }
         Action::AdoptPod(target) => claim::adopt(writer, &context.pods, target, &owner()).await?,
         Action::CreateConfigMap(config_map) => {
