@@ -81,6 +81,9 @@ pub fn controller<K: Resource>(object: &K) -> Option<&OwnerReference> {
 pub fn describe<K: Resource>(object: &K) -> String {
     match controller(object) {
         Some(owner) => format!("it belongs to {} {}", owner.kind, owner.name),
+        None if object.meta().deletion_timestamp.is_some() => {
+            "it is being deleted, and its name is used when it is gone".to_owned()
+        }
         None => "it has no owner and not our labels".to_owned(),
     }
 }

@@ -60,8 +60,7 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
             why,
         } => {
             let rule = DeleteRule {
-                // That it ended is a fact of its content; that it is outdated or unwanted is one of its UID.
-                resource_version: *why == DeleteReason::Failed,
+                resource_version: why.is_of_content(),
                 grace_period_seconds: *grace_period_seconds,
                 propagation: None,
             };
