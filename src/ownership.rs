@@ -84,6 +84,6 @@ pub fn describe<K: Resource>(object: &K) -> String {
         None if object.meta().deletion_timestamp.is_some() => {
             "it is being deleted, and its name is used when it is gone".to_owned()
         }
-        None => "it has no owner and not our labels".to_owned(),
+        None => "it has neither an owner nor our labels".to_owned(),
     }
 }

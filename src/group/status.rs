@@ -169,12 +169,13 @@ fn progress(
             format!("{left} TiProxies are leaving before the group goes"),
         );
     }
-    if observed.is_managed_by_tidb_operator() {
+    if let Some(mark) = observed.mark_of_tidb_operator() {
         return Progress::stalled(
             Reason::ManagedByTiDBOperator,
-            "this TiProxyGroup, or a TiProxy of it, is managed by TiDB Operator v2 (its finalizer or label is there) \
-             and is left alone; stop that operator's TiProxy controller and remove its finalizer, or delete the group \
-             through it",
+            format!(
+                "{mark}: TiDB Operator v2 manages this group, so it is left alone; to hand it over, stop that \
+                 operator's TiProxy controller and remove its mark"
+            ),
         );
     }
     let planned = match planned {

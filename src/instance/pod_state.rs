@@ -153,7 +153,7 @@ fn waiting_problem(pod_name: &str, container: &ContainerStatus) -> Option<Proble
         ),
         "CrashLoopBackOff" | "RunContainerError" | "StartError" => (
             Reason::CrashLooping,
-            format!("Pod {pod_name}: {}", crash(container)),
+            format!("Pod {pod_name}: {}", crash(pod_name, container)),
         ),
         "CreateContainerConfigError" if detail.contains("secret") => (
             Reason::SecretMissing,
@@ -167,7 +167,7 @@ fn waiting_problem(pod_name: &str, container: &ContainerStatus) -> Option<Proble
     Some(Problem { reason, message })
 }
 
-fn crash(container: &ContainerStatus) -> String {
+fn crash(pod_name: &str, container: &ContainerStatus) -> String {
     let last = container
         .last_state
         .as_ref()
@@ -183,7 +183,7 @@ fn crash(container: &ContainerStatus) -> String {
         )
     });
     format!(
-        "the container {} ended {} times{how}; see its log with kubectl logs --previous",
+        "the container {} ended {} times{how}; see its log with kubectl logs --previous {pod_name}",
         container.name, container.restart_count
     )
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::fixture::{
-    becomes, configured, edit, get, group, instances, is_ready, is_soon_true, is_true, pods, PATIENCE,
+    PATIENCE, becomes, configured, edit, get, group, instances, is_ready, is_soon_true, is_true, pods,
     something_else, versions,
 };
 use crate::harness;
@@ -16,7 +16,11 @@ const LABELS_OF_THE_RFC: &str = "labels={\"group\":\"oltp\"}\n";
 const BAD: [(&str, &[&str]); 5] = [
     (
         LABELS_OF_THE_RFC,
-        &["spec.template.spec.config", "line 1, column 16", "labels = { group = \"oltp\" }"],
+        &[
+            "spec.template.spec.config",
+            "line 1, column 16",
+            "labels = { group = \"oltp\" }",
+        ],
     ),
     ("[log]\nlevel = \"info\n", &["line 2, column"]),
     (
@@ -27,7 +31,10 @@ const BAD: [(&str, &[&str]); 5] = [
         "[proxy]\nmax-connections = -1\n",
         &["line 2, column 19", "proxy.max-connections", "-1", "0"],
     ),
-    ("[log]\nlevel = \"loud\"\n", &["line 2, column 9", "log.level", "loud", "debug", "info", "warn"]),
+    (
+        "[log]\nlevel = \"loud\"\n",
+        &["line 2, column 9", "log.level", "loud", "debug", "info", "warn"],
+    ),
 ];
 
 fn with_config(config: &str) -> Value {
@@ -64,13 +71,20 @@ fn a_bad_configuration_touches_nothing_that_runs() {
         something_else(test).await;
         assert_eq!(versions(test).await, before);
         let status = get(test, &web).await.data["status"].clone();
-        assert_eq!((&status["readyReplicas"], &status["replicas"]), (&json!(2), &json!(2)), "{status}");
+        assert_eq!(
+            (&status["readyReplicas"], &status["replicas"]),
+            (&json!(2), &json!(2)),
+            "{status}"
+        );
 
         let patch = json!({"spec": {"replicas": 2, "template": {"spec": {
             "version": "v1.3.0", "config": "labels = { group = \"oltp\" }\n"}}}});
         edit(test, &web, patch).await;
         is_ready(test, &web).await;
-        let configs = test.kubectl.succeed(&["get", "configmaps", "--output", "yaml"]).await;
+        let configs = test
+            .kubectl
+            .succeed(&["get", "configmaps", "--output", "yaml"])
+            .await;
         assert!(configs.contains("oltp"), "{configs}");
         becomes(test, &web, PATIENCE, "Stalled", "False", "AllReady").await;
     });
@@ -119,14 +133,28 @@ fn what_has_no_effect_is_named() {
         let message = is_true(test, &web, "ConfigWarnings", "Warnings").await;
         holds(
             &message,
-            &["line 2, column 1", "proxy.addr", "spec.template.spec.server.port", "line 3, column 1",
-              "proxy.max-conections", "did you mean `proxy.max-connections`?", "line 5, column 1", "api.addr"],
+            &[
+                "line 2, column 1",
+                "proxy.addr",
+                "spec.template.spec.server.port",
+                "line 3, column 1",
+                "proxy.max-conections",
+                "did you mean `proxy.max-connections`?",
+                "line 5, column 1",
+                "api.addr",
+            ],
         );
         let message = is_true(test, &web, "UnsupportedFields", "NotYetSupported").await;
         holds(
             &message,
-            &["spec.progressDeadlineSeconds", "spec.schedulePolicies", "spec.networkPolicy.enabled",
-              "spec.template.spec.drain", "spec.template.spec.overlay", "spec.template.spec.volumes"],
+            &[
+                "spec.progressDeadlineSeconds",
+                "spec.schedulePolicies",
+                "spec.networkPolicy.enabled",
+                "spec.template.spec.drain",
+                "spec.template.spec.overlay",
+                "spec.template.spec.volumes",
+            ],
         );
         // Neither keeps the group from its work.
         is_ready(test, &web).await;
@@ -143,7 +171,8 @@ fn what_has_no_effect_is_named() {
 /// A group as users write it warns of nothing.
 async fn nothing_is_warned_of_the_shipped_way(test: &Test) {
     let mut usual = configured("usual", 1, "[log]\nlevel = \"info\"\n");
-    usual["spec"]["template"]["spec"]["server"] = json!({"port": {"sql": 6000, "api": 3080}, "labels": {"group": "oltp"}});
+    usual["spec"]["template"]["spec"]["server"] =
+        json!({"port": {"sql": 6000, "api": 3080}, "labels": {"group": "oltp"}});
     usual["spec"]["template"]["spec"]["security"] =
         json!({"tls": {"mysql": {"enabled": true}, "backend": {"enabled": true}}});
     test.apply(&usual).await;

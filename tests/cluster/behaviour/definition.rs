@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::fixture::{becomes, cluster, condition, edit, get, group, instances, is_ready, is_soon_true, is_true, PATIENCE};
+use super::fixture::{
+    PATIENCE, becomes, cluster, condition, edit, get, group, instances, is_ready, is_soon_true, is_true,
+};
 use crate::harness;
 use crate::harness::Test;
 use crate::harness::cluster::{Settings, output_directory, repository};
@@ -27,10 +29,16 @@ impl LocalCluster {
         cluster.run(&["up", "--nodes", "1"]);
         let environment = cluster.run(&["env"]);
         let value = |name: &str| {
-            let line = environment.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            let line = environment
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
             PathBuf::from(line.unwrap_or_else(|| panic!("{name} is not in {environment}")))
         };
-        let settings = Settings::of(value("KUBECONFIG"), value("OPERATOR_KUBECONFIG"), value("KUBECTL"));
+        let settings = Settings::of(
+            value("KUBECONFIG"),
+            value("OPERATOR_KUBECONFIG"),
+            value("KUBECTL"),
+        );
         (cluster, Box::leak(Box::new(settings)))
     }
 
@@ -43,7 +51,10 @@ impl LocalCluster {
             .output()
             .expect("the script can be started");
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "local-cluster.sh {arguments:?}: {errors}");
+        assert!(
+            output.status.success(),
+            "local-cluster.sh {arguments:?}: {errors}"
+        );
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
@@ -77,7 +88,13 @@ fn definitions_come_and_go_and_are_replaced() {
 }
 
 async fn apply(test: &Test, path: &Path) {
-    let arguments = ["apply", "--server-side", "--force-conflicts", "--filename", &path.to_string_lossy()];
+    let arguments = [
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--filename",
+        &path.to_string_lossy(),
+    ];
     test.kubectl.succeed(&arguments).await;
 }
 
@@ -107,34 +124,46 @@ async fn with_the_kind_cluster_for_a_while(test: &Test) {
                 .filter(|instance| instance.spec.cluster.pd_addrs.is_none())
                 .map(|instance| instance.spec.discovery.clone().unwrap_or_default().pd_addrs)
                 .collect();
-            expect(!found.is_empty() && found.iter().all(|at| at == std::slice::from_ref(&address)), found)
+            expect(
+                !found.is_empty() && found.iter().all(|at| at == std::slice::from_ref(&address)),
+                found,
+            )
         })
         .await;
         is_ready(test, &web()).await;
     };
     install(test, &definition).await;
-    test.apply(&cluster("basic", json!({"customizedPDServiceName": "pd"}))).await;
+    test.apply(&cluster("basic", json!({"customizedPDServiceName": "pd"})))
+        .await;
     is_at("pd").await;
 
     // All objects of the kind vanish.
-    test.kubectl.succeed(&["delete", "crd", "clusters.core.pingcap.com"]).await;
+    test.kubectl
+        .succeed(&["delete", "crd", "clusters.core.pingcap.com"])
+        .await;
     eventually(PATIENCE, "the group says that PD is lost", async || {
         let ready = condition(&get(test, &web()).await, "Ready").expect("it has conditions");
-        expect(ready.status == "True" && ready.message.contains("last known address"), ready)
+        expect(
+            ready.status == "True" && ready.message.contains("last known address"),
+            ready,
+        )
     })
     .await;
     edit(test, &web(), json!({"spec": {"replicas": 2}})).await;
     is_at("pd").await;
 
     install(test, &definition).await;
-    test.apply(&cluster("basic", json!({"customizedPDServiceName": "new-pd"}))).await;
+    test.apply(&cluster("basic", json!({"customizedPDServiceName": "new-pd"})))
+        .await;
     is_at("new-pd").await;
 }
 
 async fn install(test: &Test, definition: &Path) {
     apply(test, definition).await;
     let name = "crd/clusters.core.pingcap.com";
-    test.kubectl.succeed(&["wait", "--for=condition=Established", "--timeout=60s", name]).await;
+    test.kubectl
+        .succeed(&["wait", "--for=condition=Established", "--timeout=60s", name])
+        .await;
     // kubectl asks for the list of kinds, which is published a moment later.
     eventually(PATIENCE, "the kind is served", async || {
         let answer = test.kubectl.run(&["get", "clusters.core.pingcap.com"]).await;
@@ -152,7 +181,12 @@ async fn with_another_operators_kinds(test: &Test) {
     without_field(test, "tiproxies.core.pingcap.com", &["spec", "discovery"]).await;
     edit(test, &own, json!({"spec": {"replicas": 2}})).await;
     let message = is_true(test, &own, "Stalled", "ForeignDefinition").await;
-    for part in ["TiProxy", "spec.discovery", "CustomResourceDefinition", "config/crd"] {
+    for part in [
+        "TiProxy",
+        "spec.discovery",
+        "CustomResourceDefinition",
+        "config/crd",
+    ] {
         assert!(message.contains(part), "{part:?} is not in {message:?}");
     }
     apply(test, &ours).await;
@@ -161,7 +195,12 @@ async fn with_another_operators_kinds(test: &Test) {
     is_ready(test, &own).await;
 
     // Nor is a status that it does not understand lost without a word.
-    without_field(test, "tiproxygroups.core.pingcap.com", &["status", "drainingReplicas"]).await;
+    without_field(
+        test,
+        "tiproxygroups.core.pingcap.com",
+        &["status", "drainingReplicas"],
+    )
+    .await;
     edit(test, &own, json!({"spec": {"replicas": 3}})).await;
     let message = is_true(test, &own, "Stalled", "ForeignDefinition").await;
     assert!(message.contains("status.drainingReplicas"), "{message}");
@@ -173,7 +212,10 @@ async fn with_another_operators_kinds(test: &Test) {
 
 /// Takes a field out of a definition, and waits until the API server refuses it.
 async fn without_field(test: &Test, definition: &str, path: &[&str]) {
-    let stored = test.kubectl.succeed(&["get", "crd", definition, "--output", "json"]).await;
+    let stored = test
+        .kubectl
+        .succeed(&["get", "crd", definition, "--output", "json"])
+        .await;
     let mut stored: Value = serde_json::from_str(&stored).expect("kubectl prints JSON");
     let schema = &mut stored["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     let (last, parents) = path.split_last().expect("a path has an end");
@@ -187,11 +229,15 @@ async fn without_field(test: &Test, definition: &str, path: &[&str]) {
     test.kubectl
         .succeed_with_input(&["replace", "--filename", "-"], &stored.to_string())
         .await;
-    let kind = stored["spec"]["names"]["kind"].as_str().unwrap_or_default().to_owned();
+    let kind = stored["spec"]["names"]["kind"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     let mut probe = json!({"apiVersion": "core.pingcap.com/v1alpha1", "kind": kind, "metadata": {"name": "probe"},
         "spec": group("probe", 1)["spec"]});
     if kind == "TiProxy" {
-        probe["spec"] = json!({"cluster": {"name": "basic"}, "subdomain": "a-tiproxy-peer", "version": "v1.3.0"});
+        probe["spec"] =
+            json!({"cluster": {"name": "basic"}, "subdomain": "a-tiproxy-peer", "version": "v1.3.0"});
     }
     let mut node = &mut probe;
     for name in path {

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use tiproxy_operator::api::TiProxyGroup;
 
 use super::fixture::{
-    PATIENCE, becomes, cluster, condition, edit, get, group, instances, is_ready, is_soon_true, is_true, pods,
-    something_else, versions,
+    PATIENCE, cluster, condition, edit, get, group, instances, is_ready, is_soon_true, is_true,
+    pods, something_else, versions,
 };
 use crate::harness;
 use crate::harness::Test;
@@ -50,7 +50,10 @@ async fn looks_at(test: &Test, group: &Value, address: &str) {
             .filter(|(instance, _)| instance.starts_with(name))
             .map(|(_, instance)| instance.spec.discovery.unwrap_or_default().pd_addrs)
             .collect();
-        expect(!found.is_empty() && found.iter().all(|addresses| addresses == &[address]), found)
+        expect(
+            !found.is_empty() && found.iter().all(|addresses| addresses == &[address]),
+            found,
+        )
     })
     .await;
     is_ready(test, group).await;
@@ -73,7 +76,13 @@ fn a_group_goes_on_when_pd_is_found() {
             test.apply(&cluster(name, json!({}))).await;
         }
         for name in clusters {
-            let parts = [name, "status.pd", "customizedPDServiceName", "pingcap.com/component=pd", "2379"];
+            let parts = [
+                name,
+                "status.pd",
+                "customizedPDServiceName",
+                "pingcap.com/component=pd",
+                "2379",
+            ];
             waits_for(test, &group_of(name), "PDNotFound", &parts).await;
         }
         assert!(instances(test).await.is_empty());
@@ -86,8 +95,13 @@ fn a_group_goes_on_when_pd_is_found() {
         let service = pd_service("labelled-pd", "labelled");
         test.apply(&service).await;
         let reported = cluster("reported", json!({}));
-        test.patch_status(&reported, json!({"pd": "https://reported-pd.far:2379"})).await;
-        test.apply(&cluster("customized", json!({"customizedPDServiceName": "my-pd"}))).await;
+        test.patch_status(&reported, json!({"pd": "https://reported-pd.far:2379"}))
+            .await;
+        test.apply(&cluster(
+            "customized",
+            json!({"customizedPDServiceName": "my-pd"}),
+        ))
+        .await;
         // The namespace makes the short names of Services unmistakable.
         let in_namespace = |name: &str| format!("{name}.{}.svc:2379", test.namespace);
         looks_at(test, &group_of("labelled"), &in_namespace("labelled-pd")).await;
@@ -126,17 +140,23 @@ fn losing_pd_changes_nothing_that_runs() {
         assert_eq!(versions(test).await, expected);
 
         // Scale-out, with the last known address; and a roll.
-        test.kubectl.succeed(&["scale", "tpg", "of-basic", "--replicas=3"]).await;
+        test.kubectl
+            .succeed(&["scale", "tpg", "of-basic", "--replicas=3"])
+            .await;
         is_ready(test, &web).await;
         looks_at(test, &web, &address).await;
         assert_eq!(instances(test).await.len(), 3);
         let after: Vec<_> = versions(test).await.into_iter().collect();
         for entry in &expected {
-            assert!(after.contains(&(entry.0.clone(), entry.1.clone())), "{entry:?} was touched");
+            assert!(
+                after.contains(&(entry.0.clone(), entry.1.clone())),
+                "{entry:?} was touched"
+            );
         }
 
         // A new answer rolls out.
-        test.apply(&cluster("basic", json!({"customizedPDServiceName": "new-pd"}))).await;
+        test.apply(&cluster("basic", json!({"customizedPDServiceName": "new-pd"})))
+            .await;
         looks_at(test, &web, &format!("new-pd.{}.svc:2379", test.namespace)).await;
         assert_eq!(pods(test).await.len(), 3);
     });
@@ -176,14 +196,22 @@ fn a_paused_cluster_stops_everything_but_deletion() {
             test.apply(group).await;
             is_ready(test, group).await;
         }
-        let paused = cluster("basic", json!({"customizedPDServiceName": "other-pd", "paused": true}));
+        let paused = cluster(
+            "basic",
+            json!({"customizedPDServiceName": "other-pd", "paused": true}),
+        );
         let before = versions(test).await;
         test.apply(&paused).await;
         for group in [&web, &gone] {
             // The change of PD makes it more than a label.
             is_true(test, group, "Reconciling", "Paused").await;
         }
-        edit(test, &web, json!({"spec": {"replicas": 2, "template": {"spec": {"version": "v1.3.1"}}}})).await;
+        edit(
+            test,
+            &web,
+            json!({"spec": {"replicas": 2, "template": {"spec": {"version": "v1.3.1"}}}}),
+        )
+        .await;
         let message = is_soon_true(test, &web, "Reconciling", "Paused").await;
         assert!(message.contains("unset its spec.paused"), "{message}");
         let mut created = group_of("basic");
@@ -195,15 +223,25 @@ fn a_paused_cluster_stops_everything_but_deletion() {
         let status = get(test, &web).await.data["status"].clone();
         assert_eq!(status["readyReplicas"], json!(1), "{status}");
 
-        test.api::<TiProxyGroup>().delete("gone", &DeleteParams::default()).await.expect("it is there");
+        test.api::<TiProxyGroup>()
+            .delete("gone", &DeleteParams::default())
+            .await
+            .expect("it is there");
         eventually(PATIENCE, "the deleted group and its Pod are gone", async || {
             let (left, pods) = (test.api::<TiProxyGroup>().get_opt("gone").await, pods(test).await);
             let left = left.expect("groups can be read");
-            expect(left.is_none() && pods.len() == 1, (left.is_some(), pods.keys().cloned().collect::<Vec<_>>()))
+            expect(
+                left.is_none() && pods.len() == 1,
+                (left.is_some(), pods.keys().cloned().collect::<Vec<_>>()),
+            )
         })
         .await;
 
-        test.apply(&cluster("basic", json!({"customizedPDServiceName": "other-pd", "paused": false}))).await;
+        test.apply(&cluster(
+            "basic",
+            json!({"customizedPDServiceName": "other-pd", "paused": false}),
+        ))
+        .await;
         for group in [&web, &created] {
             looks_at(test, group, &format!("other-pd.{}.svc:2379", test.namespace)).await;
         }

@@ -178,14 +178,22 @@ pub(super) async fn something_else(test: &Test) {
         .delete("something-else", &Default::default())
         .await
         .expect("a group can be deleted");
-    eventually(PATIENCE, "the other group and its Services are gone", async || {
-        let left: Vec<_> = versions(test)
-            .await
-            .into_keys()
-            .filter(|(_, name)| name.starts_with("something-else"))
-            .collect();
-        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
-    })
+    eventually(
+        PATIENCE,
+        "the other group and its Services are gone",
+        async || {
+            let left: Vec<_> = versions(test)
+                .await
+                .into_keys()
+                .filter(|(_, name)| name.starts_with("something-else"))
+                .collect();
+            if left.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{left:?}"))
+            }
+        },
+    )
     .await;
 }
 

@@ -32,7 +32,7 @@ enum Mark {
 impl Mark {
     fn belongs_to(self) -> &'static str {
         match self {
-            Self::Plain => "it has no owner and not our labels",
+            Self::Plain => "it has neither an owner nor our labels",
             Self::OwnedByOther => "it belongs to ConfigMap somebody",
         }
     }
@@ -67,7 +67,10 @@ fn object(kind: &str, name: &str, group: &str, mark: Mark, owner: &Value) -> Val
 /// An object that owns others.
 async fn owner(test: &Test) -> Value {
     let somebody = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "somebody"}});
-    let created = test.create(&somebody, Keep::Yes).await.expect("it can be created");
+    let created = test
+        .create(&somebody, Keep::Yes)
+        .await
+        .expect("it can be created");
     json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "somebody",
         "uid": created.uid().expect("it has a UID"), "controller": true})
 }
@@ -80,7 +83,9 @@ struct Case {
 
 fn cases(owner: &Value) -> Vec<Case> {
     let marks = [Mark::Plain, Mark::OwnedByOther];
-    let all = marks.iter().flat_map(|mark| KINDS.iter().map(move |kind| (mark, kind)));
+    let all = marks
+        .iter()
+        .flat_map(|mark| KINDS.iter().map(move |kind| (mark, kind)));
     all.enumerate()
         .map(|(number, (mark, (kind, suffix)))| {
             let name = format!("web-{number}");
@@ -111,7 +116,9 @@ fn a_name_that_is_taken_is_told_and_waited_for() {
         let owner = owner(test).await;
         let cases = cases(&owner);
         for case in &cases {
-            test.create(&case.object, Keep::Yes).await.expect("the name is free");
+            test.create(&case.object, Keep::Yes)
+                .await
+                .expect("the name is free");
         }
         let before = versions(test, &cases).await;
         for case in &cases {
@@ -121,14 +128,23 @@ fn a_name_that_is_taken_is_told_and_waited_for() {
             let message = is_true(test, &case.group, "Stalled", "NameConflict").await;
             let name = case.object["metadata"]["name"].as_str().unwrap_or_default();
             let kind = case.object["kind"].as_str().unwrap_or_default();
-            for part in [&format!("{kind} {name} exists"), case.mark.belongs_to(), "rename or delete it"] {
+            for part in [
+                &format!("{kind} {name} exists"),
+                case.mark.belongs_to(),
+                "delete it, or create the TiProxyGroup under another name",
+            ] {
                 assert!(message.contains(part), "{part:?} is not in {message:?}");
             }
         }
         // Edits, deletions and further passes do not change that.
         for case in &cases {
             test.kubectl
-                .succeed(&["scale", "tpg", case.group["metadata"]["name"].as_str().unwrap_or_default(), "--replicas=2"])
+                .succeed(&[
+                    "scale",
+                    "tpg",
+                    case.group["metadata"]["name"].as_str().unwrap_or_default(),
+                    "--replicas=2",
+                ])
                 .await;
         }
         for case in &cases {
@@ -140,7 +156,10 @@ fn a_name_that_is_taken_is_told_and_waited_for() {
         for case in &cases {
             let name = case.object["metadata"]["name"].as_str().unwrap_or_default();
             let parameters = DeleteParams::default().grace_period(0);
-            test.dynamic(&case.object).delete(name, &parameters).await.expect("it is there");
+            test.dynamic(&case.object)
+                .delete(name, &parameters)
+                .await
+                .expect("it is there");
         }
         for case in &cases {
             is_ready(test, &case.group).await;
@@ -161,7 +180,10 @@ fn an_object_that_appears_at_the_same_moment_is_left_alone() {
             let (_, created) = futures::join!(test.apply(&case.group), test.create(&case.object, Keep::Yes));
             // Else the operator was there first.
             if let Ok(created) = created {
-                theirs.insert(case.object.to_string(), (created.uid(), created.resource_version()));
+                theirs.insert(
+                    case.object.to_string(),
+                    (created.uid(), created.resource_version()),
+                );
             }
         }
         for case in &cases {
@@ -174,7 +196,12 @@ fn an_object_that_appears_at_the_same_moment_is_left_alone() {
         for case in &cases {
             if let Some(created) = theirs.get(&case.object.to_string()) {
                 let found = get(test, &case.object).await;
-                assert_eq!(&(found.uid(), found.resource_version()), created, "{}", case.object);
+                assert_eq!(
+                    &(found.uid(), found.resource_version()),
+                    created,
+                    "{}",
+                    case.object
+                );
             }
         }
     });
@@ -205,16 +232,34 @@ fn a_foreign_tiproxy_takes_only_its_ordinal_away() {
         assert_eq!(names, ["web-0", "web-1", "web-2", "web-3", "web-4"]);
         something_else(test).await;
         for (object, before) in foreign.iter().zip(&before) {
-            assert_eq!(get(test, object).await.resource_version(), before.resource_version(), "{object}");
+            assert_eq!(
+                get(test, object).await.resource_version(),
+                before.resource_version(),
+                "{object}"
+            );
             // Nor is anything made for it.
-            let name = object["metadata"]["name"].as_str().unwrap_or_default().replace("web-", "web-tiproxy-");
-            assert_eq!(test.api::<ConfigMap>().get_opt(&name).await.expect("it can be read"), None);
+            let name = object["metadata"]["name"]
+                .as_str()
+                .unwrap_or_default()
+                .replace("web-", "web-tiproxy-");
+            assert_eq!(
+                test.api::<ConfigMap>()
+                    .get_opt(&name)
+                    .await
+                    .expect("it can be read"),
+                None
+            );
         }
         for object in &foreign {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
-            test.dynamic(object).delete(name, &DeleteParams::default()).await.expect("it is there");
+            test.dynamic(object)
+                .delete(name, &DeleteParams::default())
+                .await
+                .expect("it is there");
         }
-        test.kubectl.succeed(&["scale", "tpg", "web", "--replicas=5"]).await;
+        test.kubectl
+            .succeed(&["scale", "tpg", "web", "--replicas=5"])
+            .await;
         is_ready(test, &web).await;
         let names: Vec<_> = instances(test).await.into_keys().collect();
         assert_eq!(names, ["web-0", "web-1", "web-2", "web-3", "web-4"]);
@@ -232,13 +277,23 @@ fn a_name_that_is_taken_in_the_middle_is_told_soon() {
         is_ready(test, &web).await;
         let theirs = object("Pod", "web-tiproxy-1", "web", Mark::Plain, &Value::Null);
         let created = test.create(&theirs, Keep::Yes).await.expect("the name is free");
-        test.kubectl.succeed(&["scale", "tpg", "web", "--replicas=2"]).await;
+        test.kubectl
+            .succeed(&["scale", "tpg", "web", "--replicas=2"])
+            .await;
         let message = is_soon_true(test, &web, "Stalled", "NameConflict").await;
-        assert!(message.contains("TiProxy web-1: Pod web-tiproxy-1 exists and is not ours"), "{message}");
+        assert!(
+            message.contains("TiProxy web-1: Pod web-tiproxy-1 exists and is not ours"),
+            "{message}"
+        );
         // It does not keep the group from shrinking.
-        test.kubectl.succeed(&["scale", "tpg", "web", "--replicas=1"]).await;
+        test.kubectl
+            .succeed(&["scale", "tpg", "web", "--replicas=1"])
+            .await;
         is_ready(test, &web).await;
-        assert_eq!(get(test, &theirs).await.resource_version(), created.resource_version());
+        assert_eq!(
+            get(test, &theirs).await.resource_version(),
+            created.resource_version()
+        );
         let names: Vec<_> = instances(test).await.into_keys().collect();
         assert_eq!(names, ["web-0"]);
     });

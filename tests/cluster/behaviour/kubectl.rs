@@ -10,7 +10,9 @@ use crate::harness::wait::{eventually, expect};
 
 /// The words of each line of a table.
 fn table(text: &str) -> Vec<Vec<&str>> {
-    text.lines().map(|line| line.split_whitespace().collect()).collect()
+    text.lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect()
 }
 
 #[test]
@@ -30,11 +32,17 @@ fn tables_and_descriptions_are_for_people() {
         let lines = table(&text);
         assert_eq!(
             lines[0],
-            ["NAME", "CLUSTER", "DESIRED", "READY", "UPDATED", "DRAINING", "STATUS", "AGE"]
+            [
+                "NAME", "CLUSTER", "DESIRED", "READY", "UPDATED", "DRAINING", "STATUS", "AGE"
+            ]
         );
         // Of a group that was never carried out nothing is counted.
         assert_eq!(lines[1][..4], ["broken", "basic", "1", "InvalidSpec"], "{text}");
-        assert_eq!(lines[2][..7], ["web", "basic", "2", "2", "2", "0", "AllReady"], "{text}");
+        assert_eq!(
+            lines[2][..7],
+            ["web", "basic", "2", "2", "2", "0", "AllReady"],
+            "{text}"
+        );
         let text = test.kubectl.succeed(&["get", "tp", "web-0"]).await;
         let lines = table(&text);
         assert_eq!(lines[0][..2], ["NAME", "CLUSTER"], "{text}");
@@ -52,10 +60,19 @@ fn tables_and_descriptions_are_for_people() {
         }
         let text = test.kubectl.succeed(&["describe", "tpg", "broken"]).await;
         let (_, events) = text.split_once("Events:").expect("kubectl shows Events");
-        assert!(events.contains("Warning") && events.contains("line 1, column 5"), "{text}");
+        assert!(
+            events.contains("Warning") && events.contains("line 1, column 5"),
+            "{text}"
+        );
 
-        let text = test.kubectl.succeed(&["explain", "tpg.spec.minReadySeconds"]).await;
-        assert!(text.contains("Seconds that a TiProxy must be Ready") && text.contains("Default: 10"), "{text}");
+        let text = test
+            .kubectl
+            .succeed(&["explain", "tpg.spec.minReadySeconds"])
+            .await;
+        assert!(
+            text.contains("Seconds that a TiProxy must be Ready") && text.contains("Default: 10"),
+            "{text}"
+        );
         let text = test.kubectl.succeed(&["explain", "tp.spec.cluster"]).await;
         assert!(text.contains("name\t<string> -required-"), "{text}");
     });
@@ -69,7 +86,10 @@ fn scaling_goes_through_the_subresource() {
         let web = group("web", 1);
         test.apply(&web).await;
         is_ready(test, &web).await;
-        let text = test.kubectl.succeed(&["scale", "tiproxygroup", "web", "--replicas=3"]).await;
+        let text = test
+            .kubectl
+            .succeed(&["scale", "tiproxygroup", "web", "--replicas=3"])
+            .await;
         assert_eq!(text, "tiproxygroup.core.pingcap.com/web scaled\n");
         is_ready(test, &web).await;
         assert_eq!(pods(test).await.len(), 3);
@@ -77,9 +97,14 @@ fn scaling_goes_through_the_subresource() {
             .kubectl
             .run(&["scale", "tpg", "web", "--current-replicas=2", "--replicas=5"])
             .await;
-        assert!(refused.stderr.contains("Expected replicas to be 2, was 3"), "{refused:?}");
+        assert!(
+            refused.stderr.contains("Expected replicas to be 2, was 3"),
+            "{refused:?}"
+        );
 
-        test.kubectl.succeed(&["scale", "tpg", "web", "--replicas=0"]).await;
+        test.kubectl
+            .succeed(&["scale", "tpg", "web", "--replicas=0"])
+            .await;
         is_true(test, &web, "Ready", "ScaledToZero").await;
         assert_eq!(pods(test).await.len(), 0);
         let scale = test
@@ -148,7 +173,10 @@ fn applying_again_changes_nothing_and_diff_shows_only_the_edit() {
             apply(test, flags, &plain).await;
             eventually(super::fixture::PATIENCE, "the field is gone", async || {
                 let object = get(test, &plain).await;
-                expect(object.data["spec"]["template"]["spec"].get("config").is_none(), object.data)
+                expect(
+                    object.data["spec"]["template"]["spec"].get("config").is_none(),
+                    object.data,
+                )
             })
             .await;
             is_ready(test, &plain).await;
@@ -158,13 +186,18 @@ fn applying_again_changes_nothing_and_diff_shows_only_the_edit() {
 
 async fn apply(test: &Test, flags: &[&str], manifest: &Value) -> String {
     let arguments = [&["apply", "--filename", "-"], flags].concat();
-    test.kubectl.succeed_with_input(&arguments, &manifest.to_string()).await
+    test.kubectl
+        .succeed_with_input(&arguments, &manifest.to_string())
+        .await
 }
 
 /// The changed lines that kubectl shows; none when there is no difference.
 async fn diff(test: &Test, flags: &[&str], manifest: &Value) -> Vec<String> {
     let arguments = [&["diff", "--filename", "-"], flags].concat();
-    let output = test.kubectl.run_with_input(&arguments, &manifest.to_string()).await;
+    let output = test
+        .kubectl
+        .run_with_input(&arguments, &manifest.to_string())
+        .await;
     let lines: Vec<_> = output
         .stdout
         .lines()

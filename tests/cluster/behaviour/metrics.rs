@@ -61,7 +61,10 @@ fn health_and_metrics_answer() {
             line.rsplit(' ').next()?.parse::<f64>().ok()
         };
         assert_eq!(value("tiproxy_operator_caches_warm"), Some(1.0));
-        assert_eq!(value("tiproxy_operator_cache_objects{kind=\"TiProxy\"}"), Some(2.0));
+        assert_eq!(
+            value("tiproxy_operator_cache_objects{kind=\"TiProxy\"}"),
+            Some(2.0)
+        );
         for controller in ["tiproxy", "tiproxygroup"] {
             let name = format!("controller_runtime_reconcile_panics_total{{controller=\"{controller}\"}}");
             assert_eq!(value(&name), Some(0.0), "{controller}");
@@ -83,6 +86,9 @@ fn the_log_says_where_the_operator_listens() {
             .find(|line| line.to_string().contains("\"started\""))
             .unwrap_or_else(|| panic!("no line says that it started:\n{log}"));
         let text = started.to_string();
-        assert!(text.contains("127.0.0.1:") && text.contains(&test.namespace), "{text}");
+        assert!(
+            text.contains("127.0.0.1:") && text.contains(&test.namespace),
+            "{text}"
+        );
     });
 }

@@ -37,7 +37,14 @@ fn a_quota_is_named() {
         let web = group("web", 2);
         test.apply(&web).await;
         let message = is_soon_true(test, &web, "Stalled", "QuotaExceeded").await;
-        holds(&message, &["cannot create Pod", "exceeded quota: small", "raise the ResourceQuota"]);
+        holds(
+            &message,
+            &[
+                "cannot create Pod",
+                "exceeded quota: small",
+                "raise the ResourceQuota",
+            ],
+        );
         // The other one goes its way.
         eventually(PATIENCE, "one TiProxy is Ready", async || {
             let status = get(test, &web).await.data["status"].clone();
@@ -64,7 +71,10 @@ fn pod_security_admits_our_pods_at_its_strictest() {
             "spec": {"containers": [{"name": "a", "image": "a"}]}});
         eventually(PATIENCE, "the rule is in force", async || {
             let answer = test.create(&refused, Keep::No).await;
-            expect(answer.is_err_and(|status| status.message.contains("PodSecurity")), ())
+            expect(
+                answer.is_err_and(|status| status.message.contains("PodSecurity")),
+                (),
+            )
         })
         .await;
         let _operator = test.start_operator().await;
@@ -82,7 +92,10 @@ fn pod_security_admits_our_pods_at_its_strictest() {
 fn a_policy_that_denies_is_named() {
     harness::run(async |test| {
         let name = test.namespace.as_str();
-        let namespace = Api::<Namespace>::all(test.client.clone()).get(name).await.expect("it is there");
+        let namespace = Api::<Namespace>::all(test.client.clone())
+            .get(name)
+            .await
+            .expect("it is there");
         // They go with the namespace, whatever becomes of the test.
         let metadata = json!({"name": name, "ownerReferences": [
             {"apiVersion": "v1", "kind": "Namespace", "name": name, "uid": namespace.uid()}]});
@@ -98,21 +111,36 @@ fn a_policy_that_denies_is_named() {
                     "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}}}),
         ];
         for manifest in &manifests {
-            test.kubectl.succeed_with_input(&["create", "--filename", "-"], &manifest.to_string()).await;
+            test.kubectl
+                .succeed_with_input(&["create", "--filename", "-"], &manifest.to_string())
+                .await;
         }
         let probe = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"},
             "spec": {"containers": [{"name": "a", "image": "a"}]}});
         eventually(PATIENCE, "the policy is in force", async || {
             let answer = test.create(&probe, Keep::No).await;
-            expect(answer.is_err_and(|status| status.message.contains("the audit")), ())
+            expect(
+                answer.is_err_and(|status| status.message.contains("the audit")),
+                (),
+            )
         })
         .await;
         let _operator = test.start_operator().await;
         let web = group("web", 1);
         test.apply(&web).await;
         let message = is_soon_true(test, &web, "Stalled", "AdmissionDenied").await;
-        holds(&message, &["cannot create Pod", "not before the audit is over", name, "change the spec or the policy"]);
-        test.kubectl.succeed(&["delete", "validatingadmissionpolicybinding", name]).await;
+        holds(
+            &message,
+            &[
+                "cannot create Pod",
+                "not before the audit is over",
+                name,
+                "change the spec or the policy",
+            ],
+        );
+        test.kubectl
+            .succeed(&["delete", "validatingadmissionpolicybinding", name])
+            .await;
         is_ready(test, &web).await;
     });
 }
@@ -125,7 +153,14 @@ fn a_missing_right_is_named() {
         let shipped = repository("config/rbac/role.yaml");
         let role = test
             .kubectl
-            .succeed(&["create", "--dry-run=client", "--output", "json", "--filename", &shipped.to_string_lossy()])
+            .succeed(&[
+                "create",
+                "--dry-run=client",
+                "--output",
+                "json",
+                "--filename",
+                &shipped.to_string_lossy(),
+            ])
             .await;
         let mut role: Value = serde_json::from_str(&role).expect("kubectl prints JSON");
         role["kind"] = json!("Role");

@@ -24,7 +24,10 @@ fn a_group_with_its_finalizer_begins_when_that_is_gone() {
         }
         something_else(test).await;
         assert_eq!(versions(test).await, before);
-        assert_eq!(get(test, &web).await.metadata.finalizers, Some(vec![FINALIZER.to_owned()]));
+        assert_eq!(
+            get(test, &web).await.metadata.finalizers,
+            Some(vec![FINALIZER.to_owned()])
+        );
         edit(test, &web, json!({"metadata": {"finalizers": null}})).await;
         is_ready(test, &web).await;
     });
@@ -44,11 +47,19 @@ fn a_running_group_that_it_takes_over_is_left_alone() {
         edit(test, &web, json!({"metadata": {"finalizers": both}})).await;
         is_soon_true(test, &web, "Stalled", "ManagedByTiDBOperator").await;
         let before = versions(test).await;
-        edit(test, &web, json!({"spec": {"replicas": 3, "template": {"spec": {"version": "v1.3.1"}}}})).await;
+        edit(
+            test,
+            &web,
+            json!({"spec": {"replicas": 3, "template": {"spec": {"version": "v1.3.1"}}}}),
+        )
+        .await;
         is_soon_true(test, &web, "Stalled", "ManagedByTiDBOperator").await;
         // Not even a Pod that is gone is replaced.
         let parameters = DeleteParams::default().grace_period(0);
-        test.api::<Pod>().delete("web-tiproxy-0", &parameters).await.expect("it is there");
+        test.api::<Pod>()
+            .delete("web-tiproxy-0", &parameters)
+            .await
+            .expect("it is there");
         something_else(test).await;
         let mut expected = before;
         expected.remove(&("Pod", "web-tiproxy-0".to_owned()));
@@ -73,7 +84,12 @@ fn a_group_with_one_of_its_children_is_left_alone() {
         let message = is_soon_true(test, &web, "Stalled", "ManagedByTiDBOperator").await;
         assert!(message.contains("TiProxy web-0"), "{message}");
         let before = versions(test).await;
-        edit(test, &web, json!({"spec": {"replicas": 3, "template": {"spec": {"version": "v1.3.1"}}}})).await;
+        edit(
+            test,
+            &web,
+            json!({"spec": {"replicas": 3, "template": {"spec": {"version": "v1.3.1"}}}}),
+        )
+        .await;
         is_soon_true(test, &web, "Stalled", "ManagedByTiDBOperator").await;
         something_else(test).await;
         assert_eq!(versions(test).await, before);

@@ -20,19 +20,31 @@ fn troubles() -> [Trouble; 5] {
             waiting: json!({"reason": "ErrImagePull", "message": "rpc error: manifest unknown"}),
             last: json!({}),
             reason: "ImageUnavailable",
-            parts: &["image pingcap/tiproxy:v1.3.0", "manifest unknown", "spec.template.spec.image"],
+            parts: &[
+                "image pingcap/tiproxy:v1.3.0",
+                "manifest unknown",
+                "spec.template.spec.image",
+            ],
         },
         Trouble {
             waiting: json!({"reason": "ImagePullBackOff", "message": "Back-off pulling image"}),
             last: json!({}),
             reason: "ImageUnavailable",
-            parts: &["image pingcap/tiproxy:v1.3.0", "Back-off pulling image", "version"],
+            parts: &[
+                "image pingcap/tiproxy:v1.3.0",
+                "Back-off pulling image",
+                "version",
+            ],
         },
         Trouble {
             waiting: json!({"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}),
             last: json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}),
             reason: "CrashLooping",
-            parts: &["ended 4 times", "exit code 137 (OOMKilled)", "kubectl logs --previous web-tiproxy-0"],
+            parts: &[
+                "ended 4 times",
+                "exit code 137 (OOMKilled)",
+                "kubectl logs --previous web-tiproxy-0",
+            ],
         },
         Trouble {
             waiting: json!({"reason": "CreateContainerConfigError", "message": "secret \"tls\" not found"}),
@@ -53,9 +65,7 @@ fn troubles() -> [Trouble; 5] {
 async fn set_pod(test: &Test, ready: bool, state: Value, last: &Value) {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web-tiproxy-0"}});
     let status = if ready { "True" } else { "False" };
-    let condition = |condition_type: &str, status: &str| {
-        json!({"type": condition_type, "status": status, "lastTransitionTime": "2026-01-01T00:00:00Z"})
-    };
+    let condition = |condition_type: &str, status: &str| json!({"type": condition_type, "status": status, "lastTransitionTime": "2026-01-01T00:00:00Z"});
     test.patch_status(
         &pod,
         json!({
@@ -94,7 +104,12 @@ fn what_the_kubelet_complains_of_is_told() {
         let waiting = json!({"reason": "ImagePullBackOff", "message": "Back-off pulling image"});
         set_pod(test, false, json!({ "waiting": waiting }), &json!({})).await;
         is_soon_true(test, &web, "Stalled", "ImageUnavailable").await;
-        edit(test, &web, json!({"spec": {"template": {"spec": {"version": "v1.3.1"}}}})).await;
+        edit(
+            test,
+            &web,
+            json!({"spec": {"template": {"spec": {"version": "v1.3.1"}}}}),
+        )
+        .await;
         is_ready(test, &web).await;
         assert_eq!(pods(test).await.len(), 1);
     });
@@ -108,15 +123,37 @@ fn a_pod_that_fits_no_node_is_told_and_takes_nothing_away() {
         let web = group("web", 2);
         test.apply(&web).await;
         is_ready(test, &web).await;
-        let before: Vec<_> = pods(test).await.into_values().map(|pod| pod.metadata.uid).collect();
-        edit(test, &web, json!({"spec": {"template": {"spec": {"resources": {"cpu": "1000"}}}}})).await;
+        let before: Vec<_> = pods(test)
+            .await
+            .into_values()
+            .map(|pod| pod.metadata.uid)
+            .collect();
+        edit(
+            test,
+            &web,
+            json!({"spec": {"template": {"spec": {"resources": {"cpu": "1000"}}}}}),
+        )
+        .await;
         let message = is_soon_true(test, &web, "Stalled", "Unschedulable").await;
-        for part in ["TiProxy web-2: Pod web-tiproxy-2 fits no node", "Insufficient cpu", "spec.template.spec.resources"] {
+        for part in [
+            "TiProxy web-2: Pod web-tiproxy-2 fits no node",
+            "Insufficient cpu",
+            "spec.template.spec.resources",
+        ] {
             assert!(message.contains(part), "{part:?} is not in {message:?}");
         }
-        let now: Vec<_> = pods(test).await.into_values().map(|pod| pod.metadata.uid).collect();
+        let now: Vec<_> = pods(test)
+            .await
+            .into_values()
+            .map(|pod| pod.metadata.uid)
+            .collect();
         assert!(before.iter().all(|uid| now.contains(uid)), "{before:?} {now:?}");
-        edit(test, &web, json!({"spec": {"template": {"spec": {"resources": {"cpu": "1"}}}}})).await;
+        edit(
+            test,
+            &web,
+            json!({"spec": {"template": {"spec": {"resources": {"cpu": "1"}}}}}),
+        )
+        .await;
         is_ready(test, &web).await;
     });
 }

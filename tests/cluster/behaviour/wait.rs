@@ -46,9 +46,15 @@ fn waiting_straight_after_applying_never_ends_too_early() {
         let _operator = test.start_operator().await;
         for round in 0..ROUNDS {
             let manifest = manifest(round);
-            let flags: &[&str] = if round % 2 == 0 { &[] } else { &["--server-side", "--force-conflicts"] };
+            let flags: &[&str] = if round % 2 == 0 {
+                &[]
+            } else {
+                &["--server-side", "--force-conflicts"]
+            };
             let arguments = [&["apply", "--filename", "-"], flags].concat();
-            test.kubectl.succeed_with_input(&arguments, &manifest.to_string()).await;
+            test.kubectl
+                .succeed_with_input(&arguments, &manifest.to_string())
+                .await;
             wait(test, &["--for=condition=Ready"]).await;
             everything_is_there(test, round).await;
         }
@@ -88,15 +94,33 @@ async fn everything_is_there(test: &Test, round: u32) {
         .values()
         .map(|instance| instance.spec.template.version.clone())
         .collect();
-    assert_eq!(versions, vec![version.clone(); expected], "TiProxies in round {round}");
+    assert_eq!(
+        versions,
+        vec![version.clone(); expected],
+        "TiProxies in round {round}"
+    );
     let images: Vec<_> = pods
         .values()
-        .map(|pod| pod.spec.as_ref().and_then(|spec| spec.containers[0].image.clone()))
+        .map(|pod| {
+            pod.spec
+                .as_ref()
+                .and_then(|spec| spec.containers[0].image.clone())
+        })
         .collect();
     assert_eq!(images, vec![Some(image); expected], "Pods in round {round}");
     let status = &group.data["status"];
-    for field in ["replicas", "readyReplicas", "updatedReplicas", "availableReplicas", "currentReplicas"] {
-        assert_eq!(status[field], json!(expected), "{field} in round {round}: {status}");
+    for field in [
+        "replicas",
+        "readyReplicas",
+        "updatedReplicas",
+        "availableReplicas",
+        "currentReplicas",
+    ] {
+        assert_eq!(
+            status[field],
+            json!(expected),
+            "{field} in round {round}: {status}"
+        );
     }
     assert_eq!(status["drainingReplicas"], json!(0));
     assert_eq!(status["version"], json!(version));
@@ -126,8 +150,16 @@ fn follows_kstatus(object: &DynamicObject) {
     let holding = states.iter().filter(|seen| seen.status == "True").count();
     assert_eq!(holding, 1, "{name}: {states:?}");
     for seen in &states {
-        assert_eq!(seen.is_current, Some(observed) == object.metadata.generation, "{name}: {seen:?}");
-        assert_eq!((&seen.reason, &seen.message), (&states[0].reason, &states[0].message), "{name}");
+        assert_eq!(
+            seen.is_current,
+            Some(observed) == object.metadata.generation,
+            "{name}: {seen:?}"
+        );
+        assert_eq!(
+            (&seen.reason, &seen.message),
+            (&states[0].reason, &states[0].message),
+            "{name}"
+        );
         assert_ne!(seen.message, "", "{name}");
     }
 }
@@ -145,15 +177,25 @@ fn spec_is_everywhere(group: &DynamicObject, state: &State) {
     let mut count = 0;
     for (name, instance) in of_kind("TiProxy") {
         assert_eq!(&instance.data["spec"]["version"], version, "TiProxy {name}");
-        assert!(is_current(instance), "TiProxy {name}: {}", instance.data["status"]);
+        assert!(
+            is_current(instance),
+            "TiProxy {name}: {}",
+            instance.data["status"]
+        );
         count += 1;
     }
     assert_eq!(json!(count), spec["replicas"]);
     let image = format!("pingcap/tiproxy:{}", version.as_str().unwrap_or_default());
     let mut pods = 0;
     for (name, pod) in of_kind("Pod") {
-        assert_eq!(pod.data["spec"]["containers"][0]["image"], json!(image), "Pod {name}");
-        let conditions = pod.data["status"]["conditions"].as_array().expect("it has conditions");
+        assert_eq!(
+            pod.data["spec"]["containers"][0]["image"],
+            json!(image),
+            "Pod {name}"
+        );
+        let conditions = pod.data["status"]["conditions"]
+            .as_array()
+            .expect("it has conditions");
         let ready = conditions.iter().find(|condition| condition["type"] == "Ready");
         assert_eq!(ready.expect("it is Ready")["status"], json!("True"), "Pod {name}");
         pods += 1;
@@ -174,7 +216,10 @@ fn a_group_that_nobody_has_looked_at_is_not_ready() {
             .run(&["wait", "tpg/web", "--for=condition=Ready", "--timeout=1s"])
             .await;
         assert!(output.stderr.contains("timed out"), "{output:?}");
-        assert_eq!(get(test, &web).await.data["status"], json!({"observedGeneration": -1}));
+        assert_eq!(
+            get(test, &web).await.data["status"],
+            json!({"observedGeneration": -1})
+        );
         let _operator = test.start_operator().await;
         is_ready(test, &web).await;
     });
