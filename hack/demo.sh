@@ -50,6 +50,12 @@ clean_up() {
   # The operator goes last: without it, what has its finalizer would stay.
   cluster_leave
   stop_operator
+  ((code != 0)) || report
+}
+
+report() {
+  printf '\n%s s of it building\n' "$((building + cluster_building))"
+  echo "demo: ok in $((SECONDS - started)) s"
 }
 
 stop_operator() {
@@ -70,6 +76,7 @@ The operator and the cluster are still running. Use them:
 Stop them:
   kill $operator_pid; $(cluster_stop_command)
 END
+  report
 }
 
 # expect WHAT EXPRESSION VALUE: waits until the group shows the value at the JSON path.
@@ -135,5 +142,3 @@ if [[ -z $keep ]]; then
   left=$(kubectl get tpg,tp,pods --output name)
   [[ -z $left ]] || { echo "demo: left behind: $left" >&2 && exit 1; }
 fi
-
-printf '\ndemo: ok in %s s (%s s of them building)\n' "$((SECONDS - started))" "$((building + cluster_building))"

@@ -7,6 +7,8 @@ pub mod observe;
 pub mod pace;
 pub mod plan;
 pub mod status;
+#[cfg(test)]
+mod testing;
 pub mod unsupported;
 pub mod validate;
 pub mod warnings;

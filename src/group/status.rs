@@ -130,7 +130,7 @@ fn available(planned: &Planned, generation: Option<i64>) -> NewCondition {
         Reason::Unavailable
     };
     let message = format!(
-        "{} TiProxies are available, at least {least} are needed",
+        "available TiProxies: {}, needed at least: {least}",
         planned.counts.available
     );
     new_condition(ConditionType::Available, holds, reason, &message, generation)
@@ -240,7 +240,8 @@ fn going_on(observed: &Observed, planned: &Planned) -> Progress {
             format!("{figures}; spec.paused stops the rollout"),
         );
     }
-    let waiting: Vec<String> = waits.iter().filter_map(in_words).take(3).collect();
+    let rolled = (counts.rolled > 0).then(|| "those of the older template to leave".to_owned());
+    let waiting: Vec<String> = waits.iter().filter_map(in_words).take(3).chain(rolled).collect();
     if waiting.is_empty() {
         return Progress::working(Reason::Progressing, figures);
     }

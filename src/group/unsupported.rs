@@ -81,6 +81,10 @@ fn template_fields(template: &TiProxyTemplateSpec) -> [(bool, &'static str); 4] 
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "JSON literals read better without a borrow"
+)]
 mod tests {
     use super::*;
     use serde_json::{Value, json};

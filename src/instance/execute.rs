@@ -5,12 +5,12 @@ use serde_json::json;
 
 use super::build;
 use super::observe::Observed;
-use super::plan::{Action, DeleteReason, Plan};
+use super::plan::{Action, DeleteReason, Plan, delete_rule};
 use crate::api::{TiProxy, name};
 use crate::claim;
 use crate::context::Context;
 use crate::problem::ExecuteError;
-use crate::runtime::write::{DeleteRule, Target};
+use crate::runtime::write::Target;
 
 /// Carries out a plan.
 pub async fn execute(context: &Context, observed: &Observed, plan: &Plan) -> Result<(), ExecuteError> {
@@ -48,6 +48,11 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
         Action::ReplaceConfigMap(config_map) => {
             writer.replace(&context.config_maps, &**config_map).await?;
         }
+        Action::DeleteConfigMap(target) => {
+            writer
+                .delete(&context.config_maps, target, delete_rule(None))
+                .await?;
+        }
         Action::CreatePod(pod) => claim::create(writer, &context.pods, &uid, mark, &**pod).await?,
         Action::PatchPod { target, metadata } => {
             writer
@@ -59,11 +64,7 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
             grace_period_seconds,
             why,
         } => {
-            let rule = DeleteRule {
-                resource_version: why.is_of_content(),
-                grace_period_seconds: *grace_period_seconds,
-                propagation: None,
-            };
+            let rule = delete_rule(*grace_period_seconds);
             writer.delete(&context.pods, target, rule).await?;
             if *why == DeleteReason::Failed {
                 context.failures.add(&uid);

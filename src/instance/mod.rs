@@ -11,6 +11,8 @@ pub mod observe;
 pub mod plan;
 pub mod pod_state;
 pub mod status;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod validate;
 
 use std::time::Duration;
@@ -81,7 +83,11 @@ pub async fn reconcile(context: Context, key: ObjectRef<TiProxy>) -> Result<Outc
         }
     };
     match executed {
-        Ok(()) => Ok(Outcome::waiting_for([plan.recheck, pending])),
+        Ok(()) => {
+            // Nobody watches somebody else's objects.
+            let conflict = observed.is_name_taken().then_some(CONFLICT_RECHECK);
+            Ok(Outcome::waiting_for([plan.recheck, pending, conflict]))
+        }
         Err(ExecuteError::NameConflict { .. }) => Ok(Outcome::Waiting {
             recheck: Some(CONFLICT_RECHECK),
         }),

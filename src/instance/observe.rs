@@ -30,6 +30,12 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Whether somebody else's object has the name of the Pod or the `ConfigMap`.
+    #[must_use]
+    pub fn is_name_taken(&self) -> bool {
+        matches!(self.pod, Slot::Foreign(_)) || matches!(self.config_map, Slot::Foreign(_))
+    }
+
     /// A Pod that became ready ends a row of failures.
     pub fn note_readiness(&self, failures: &Failures) {
         let is_ready = self.pod.ours().is_some_and(|pod| PodState::of(pod).is_ready());
@@ -48,7 +54,7 @@ impl Observed {
         of(pod)
             .or_else(|| match &self.config_map {
                 Slot::Ours(config_map) | Slot::Adoptable(config_map) => of(&**config_map),
-                Slot::Absent | Slot::Foreign(_) => None,
+                Slot::Absent | Slot::Leftover(_) | Slot::Foreign(_) => None,
             })
             .or_else(|| self.object.status.as_ref()?.current_revision.as_deref())
     }

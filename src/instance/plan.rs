@@ -19,7 +19,7 @@ use super::pod_state::PodState;
 use super::validate::{Instance, Invalid};
 use crate::api::name;
 use crate::ownership::Slot;
-use crate::runtime::write::Target;
+use crate::runtime::write::{DeleteRule, Target};
 
 /// One write; it carries all that its executor needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +36,8 @@ pub enum Action {
     CreateConfigMap(Box<ConfigMap>),
     /// Replaces the content of the `ConfigMap`; it carries the resourceVersion that it was decided for.
     ReplaceConfigMap(Box<ConfigMap>),
+    /// Deletes the `ConfigMap`.
+    DeleteConfigMap(Target),
     /// Creates the Pod.
     CreatePod(Box<Pod>),
     /// Changes labels and annotations of the Pod.
@@ -67,15 +69,14 @@ pub enum DeleteReason {
     Failed,
 }
 
-impl DeleteReason {
-    /// Whether the Pod must still be as it was read. That it ended and that it is ours are facts of its content, and
-    /// an orphaned Pod is ours no longer; that it is outdated holds as long as its UID.
-    #[must_use]
-    pub fn is_of_content(self) -> bool {
-        match self {
-            Self::Deleted | Self::Failed => true,
-            Self::Outdated => false,
-        }
+/// How a Pod is deleted: only as it was read. That it is ours is a fact of its content, since an orphaned Pod keeps
+/// its UID and is ours no longer.
+#[must_use]
+pub fn delete_rule(grace_period_seconds: Option<u32>) -> DeleteRule {
+    DeleteRule {
+        resource_version: true,
+        grace_period_seconds,
+        propagation: None,
     }
 }
 
@@ -157,9 +158,18 @@ fn plan_deletion(observed: &Observed, instance: Option<&Instance>) -> Plan {
         return Plan::default();
     }
     let orphaning = has("orphan");
-    if orphaning || observed.pods.is_empty() {
+    if orphaning {
         return Plan {
             actions: vec![Action::RemoveFinalizer],
+            ..Plan::default()
+        };
+    }
+    if observed.pods.is_empty() {
+        // The garbage collector would do it too, at its leisure, and the next TiProxy of the name would wait for it.
+        let config_map = observed.config_map.ours().and_then(|found| Target::of(&**found));
+        let actions = config_map.map(Action::DeleteConfigMap).into_iter();
+        return Plan {
+            actions: actions.chain([Action::RemoveFinalizer]).collect(),
             ..Plan::default()
         };
     }
@@ -194,6 +204,10 @@ fn plan_pod(observed: &Observed, instance: &Instance, now: Timestamp) -> Plan {
             actions: Target::of(&**pod).map(Action::AdoptPod).into_iter().collect(),
             ..Plan::default()
         },
+        Slot::Leftover(pod) => Plan::waiting(format!(
+            "Pod {} of an earlier TiProxy of this name is being removed",
+            pod.name_any()
+        )),
         Slot::Foreign(_) => Plan::default(),
         Slot::Ours(pod) => plan_own_pod(observed, instance, &tls, pod, now),
     }
@@ -253,7 +267,7 @@ fn plan_config_map(observed: &Observed, desired: ConfigMap) -> Vec<Action> {
             .map(Action::AdoptConfigMap)
             .into_iter()
             .collect(),
-        Slot::Foreign(_) => Vec::new(),
+        Slot::Leftover(_) | Slot::Foreign(_) => Vec::new(),
         Slot::Ours(found) => replacement(found, desired)
             .map(|config_map| Action::ReplaceConfigMap(Box::new(config_map)))
             .into_iter()
@@ -329,3 +343,6 @@ fn backoff(failures: u32) -> Duration {
     };
     Duration::from_secs(seconds)
 }
+
+#[cfg(test)]
+mod tests;

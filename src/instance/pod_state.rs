@@ -187,3 +187,6 @@ fn crash(pod_name: &str, container: &ContainerStatus) -> String {
         container.name, container.restart_count
     )
 }
+
+#[cfg(test)]
+mod tests;

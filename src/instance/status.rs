@@ -151,7 +151,7 @@ fn progress(
             Reason::Progressing,
             format!("Pod {} is starting", found.name_any()),
         ),
-        (Slot::Absent | Slot::Adoptable(_) | Slot::Foreign(_), _) => {
+        (Slot::Absent | Slot::Adoptable(_) | Slot::Leftover(_) | Slot::Foreign(_), _) => {
             Progress::working(Reason::Progressing, "its Pod is being created")
         }
     }
@@ -164,3 +164,6 @@ fn foreign(observed: &Observed) -> Option<ExecuteError> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -165,6 +165,12 @@ impl State {
         })
     }
 
+    pub(crate) fn delete_config_map(&mut self, target: &Target) -> Result<(), Refused> {
+        self.change_config_map(target, |_| {})?;
+        self.config_maps.remove(&target.name);
+        Ok(())
+    }
+
     /// Changes the TiProxy; one that is being deleted goes with its last finalizer.
     pub(crate) fn touch_instance(&mut self, change: impl FnOnce(&mut TiProxy)) {
         let version = self.id();

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tiproxy_operator::api::{TiProxy, name};
 use tiproxy_operator::instance::build::owner_reference;
 use tiproxy_operator::instance::observe::Observed;
-use tiproxy_operator::instance::plan::{Action, DeleteReason, Plan, plan};
+use tiproxy_operator::instance::plan::{Action, DeleteReason, Plan, delete_rule, plan};
 use tiproxy_operator::instance::pod_state::PodState;
 use tiproxy_operator::instance::status::status;
 use tiproxy_operator::instance::validate::{Instance, Invalid, validate};
@@ -156,7 +156,9 @@ impl World {
                 });
             }),
             Event::StripLabel(label) => {
-                if label != name::LABEL_REVISION || self.state().config_maps.contains_key(POD) {
+                // The revision can be told as long as the ConfigMap tells the truth about it.
+                let told = self.sees_own_writes && self.state().config_maps.contains_key(POD);
+                if label != name::LABEL_REVISION || told {
                     self.touch_pod(|pod| {
                         pod.labels_mut().remove(label);
                     });
@@ -425,11 +427,16 @@ impl World {
             }
             Action::CreateConfigMap(config_map) => state.create_config_map((**config_map).clone(), now),
             Action::ReplaceConfigMap(config_map) => state.replace_config_map((**config_map).clone()),
+            Action::DeleteConfigMap(target) => state.delete_config_map(target),
             Action::CreatePod(pod) => state.create_pod((**pod).clone(), now),
             Action::PatchPod { target, metadata } => {
                 state.change_pod(target, false, |pod| merge_metadata(pod, metadata))
             }
-            Action::DeletePod { target, why, .. } => state.delete_pod(target, why.is_of_content(), now),
+            Action::DeletePod {
+                target,
+                grace_period_seconds,
+                ..
+            } => state.delete_pod(target, delete_rule(*grace_period_seconds).resource_version, now),
         };
         if result == Err(Refused) {
             return Err(self.refused(&uid, action));
@@ -457,7 +464,10 @@ impl World {
         let head = self.head();
         match action {
             Action::AddFinalizer | Action::RemoveFinalizer => self.horizons.instance = head,
-            Action::AdoptConfigMap(_) | Action::CreateConfigMap(_) | Action::ReplaceConfigMap(_) => {
+            Action::AdoptConfigMap(_)
+            | Action::CreateConfigMap(_)
+            | Action::ReplaceConfigMap(_)
+            | Action::DeleteConfigMap(_) => {
                 self.horizons.config_maps = head;
             }
             Action::AdoptPod(_)
@@ -523,12 +533,24 @@ impl World {
                 assert!(belongs(found, &uid), "a foreign ConfigMap is written to");
                 self.check_config_map(&uid, config_map);
             }
+            Action::DeleteConfigMap(_) => {
+                let found = state.config_maps.get(POD).expect("what is deleted");
+                assert!(belongs(found, &uid), "a foreign ConfigMap is deleted");
+                assert!(
+                    left.is_empty() || !self.sees_own_writes,
+                    "{left:?} would lose its configuration"
+                );
+                assert!(observed.object.metadata.deletion_timestamp.is_some());
+            }
             Action::CreatePod(pod) => {
                 assert!(left.is_empty(), "a second Pod beside {left:?}");
                 assert!(belongs(&**pod, &uid) && pod.name_any() == POD);
                 assert!(observed.object.metadata.deletion_timestamp.is_none());
             }
-            Action::PatchPod { .. } => assert!(pod.is_some_and(|pod| belongs(pod, &uid))),
+            // A patch carries the UID only: it may meet a Pod of ours that was orphaned meanwhile.
+            Action::PatchPod { .. } => {
+                assert!(pod.is_some_and(|pod| belongs(pod, &uid) || self.is_orphan(pod)));
+            }
             Action::DeletePod { why, .. } => {
                 let pod = pod.expect("what is deleted");
                 self.check_delete(observed, instance, pod, *why);
@@ -551,11 +573,7 @@ impl World {
     fn check_delete(&self, observed: &Observed, instance: Option<&Instance>, pod: &Pod, why: DeleteReason) {
         let uid = observed.object.uid().unwrap_or_default();
         let pod_uid = pod.uid().unwrap_or_default();
-        assert!(
-            !self.orphaned.contains(&pod_uid) || belongs(pod, &uid),
-            "an orphan is deleted"
-        );
-        assert!(belongs(pod, &uid), "a foreign Pod is deleted");
+        assert!(belongs(pod, &uid), "a foreign or orphaned Pod is deleted");
         match why {
             DeleteReason::Deleted => assert!(observed.object.metadata.deletion_timestamp.is_some()),
             DeleteReason::Failed => assert!(has_ended(pod), "a Pod that runs is deleted as ended"),
@@ -568,6 +586,10 @@ impl World {
                 );
             }
         }
+    }
+
+    fn is_orphan(&self, pod: &Pod) -> bool {
+        self.orphaned.contains(&pod.uid().unwrap_or_default()) && controller(pod).is_none()
     }
 
     /// Ends all trouble, lets everybody do their work, and returns when nothing moves any more.

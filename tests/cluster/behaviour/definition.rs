@@ -17,7 +17,7 @@ use crate::harness::Test;
 use crate::harness::cluster::{Settings, output_directory, repository};
 use crate::harness::wait::{eventually, expect};
 
-/// A local cluster that goes with this value.
+/// A local cluster that goes with this value; its logs stay when the test fails.
 struct LocalCluster {
     directory: PathBuf,
 }
@@ -68,6 +68,9 @@ impl Drop for LocalCluster {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status();
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.directory);
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use tiproxy_operator::api::TiProxyGroup;
 
 use super::fixture::{
-    PATIENCE, cluster, condition, edit, get, group, instances, is_ready, is_soon_true, is_true,
-    pods, something_else, versions,
+    PATIENCE, cluster, condition, edit, get, group, instances, is_ready, is_soon_true, is_true, pods,
+    something_else, versions,
 };
 use crate::harness;
 use crate::harness::Test;

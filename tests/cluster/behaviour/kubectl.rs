@@ -69,8 +69,11 @@ fn tables_and_descriptions_are_for_people() {
             .kubectl
             .succeed(&["explain", "tpg.spec.minReadySeconds"])
             .await;
+        // kubectl breaks lines.
+        let text: Vec<_> = text.split_whitespace().collect();
+        let text = text.join(" ");
         assert!(
-            text.contains("Seconds that a TiProxy must be Ready") && text.contains("Default: 10"),
+            text.contains("Seconds that a TiProxy must be Ready") && text.contains("Default: 10."),
             "{text}"
         );
         let text = test.kubectl.succeed(&["explain", "tp.spec.cluster"]).await;
@@ -105,8 +108,13 @@ fn scaling_goes_through_the_subresource() {
         test.kubectl
             .succeed(&["scale", "tpg", "web", "--replicas=0"])
             .await;
+        // Those that leave do not keep the group from being Ready.
         is_true(test, &web, "Ready", "ScaledToZero").await;
-        assert_eq!(pods(test).await.len(), 0);
+        eventually(super::fixture::PATIENCE, "all Pods are gone", async || {
+            let pods: Vec<_> = pods(test).await.into_keys().collect();
+            expect(pods.is_empty(), pods)
+        })
+        .await;
         let scale = test
             .kubectl
             .succeed(&["get", "tpg", "web", "--subresource=scale", "--output", "json"])

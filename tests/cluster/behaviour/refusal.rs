@@ -204,7 +204,7 @@ async fn kubeconfig(test: &Test, account: &str) -> PathBuf {
     let mut config: Value = serde_json::from_str(&config).expect("kubectl prints JSON");
     config["users"][0]["user"] = json!({"token": token.trim()});
     // Not among the files that are shown when the test fails.
-    let directory = test.directory().join("secret");
+    let directory = test.directory.join("secret");
     std::fs::create_dir_all(&directory).expect("the test's directory can be written");
     let path = directory.join("kubeconfig");
     std::fs::write(&path, config.to_string()).expect("the test's directory can be written");
