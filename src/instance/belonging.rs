@@ -50,7 +50,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn instance(metadata: Value) -> TiProxy {
+    fn instance(metadata: &Value) -> TiProxy {
         let mut instance = json!({"apiVersion": "core.pingcap.com/v1alpha1", "kind": "TiProxy",
             "metadata": metadata, "spec": {"cluster": {"name": "basic"}, "subdomain": "web-tiproxy-peer",
             "version": "v1.3.2"}});
@@ -77,7 +77,7 @@ mod tests {
             json!({"labels": {"pingcap.com/managed-by": "tiproxy-operator"}}),
             json!({"finalizers": [name::FINALIZER]}),
         ] {
-            assert_eq!(of(&instance(metadata), Some(&ours)), Belonging::Ours);
+            assert_eq!(of(&instance(&metadata), Some(&ours)), Belonging::Ours);
         }
     }
 
@@ -88,7 +88,7 @@ mod tests {
             json!({"labels": {"pingcap.com/group": "web"}}),
             json!({"labels": {"pingcap.com/managed-by": "tiproxy-operator"}, "ownerReferences": owned_by("ConfigMap")}),
         ] {
-            assert_eq!(of(&instance(metadata), None), Belonging::Foreign);
+            assert_eq!(of(&instance(&metadata), None), Belonging::Foreign);
         }
     }
 
@@ -96,13 +96,13 @@ mod tests {
     fn what_tidb_operator_manages_is_left_to_it_but_lets_go() {
         let labelled = json!({"labels": {"pingcap.com/managed-by": "tidb-operator"},
             "ownerReferences": owned_by("TiProxyGroup")});
-        assert_eq!(of(&instance(labelled.clone()), None), Belonging::TiDBOperator);
+        assert_eq!(of(&instance(&labelled), None), Belonging::TiDBOperator);
         let theirs = group(name::TIDB_OPERATOR_FINALIZER);
         let member = json!({"ownerReferences": owned_by("TiProxyGroup")});
-        assert_eq!(of(&instance(member), Some(&theirs)), Belonging::TiDBOperator);
+        assert_eq!(of(&instance(&member), Some(&theirs)), Belonging::TiDBOperator);
         let mut leaving = labelled;
         leaving["finalizers"] = json!([name::FINALIZER]);
         leaving["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-        assert_eq!(of(&instance(leaving), Some(&theirs)), Belonging::Ours);
+        assert_eq!(of(&instance(&leaving), Some(&theirs)), Belonging::Ours);
     }
 }

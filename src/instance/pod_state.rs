@@ -122,9 +122,13 @@ fn problem(pod: &Pod) -> Option<Problem> {
         scheduled.status == "False" && scheduled.reason.as_deref() == Some("Unschedulable")
     });
     if let Some(scheduled) = unscheduled {
-        let why = scheduled.message.as_deref().unwrap_or("no node fits");
+        let why = scheduled
+            .message
+            .as_deref()
+            .unwrap_or("no node fits")
+            .trim_end_matches('.');
         let message = format!(
-            "Pod {pod_name} fits no node: {why}; add nodes, or ask for less in spec.template.spec.resources or schedulePolicies"
+            "Pod {pod_name} fits no node: {why}; add nodes, or ask for less in spec.template.spec.resources or spec.schedulePolicies"
         );
         return Some(Problem {
             reason: Reason::Unschedulable,

@@ -57,7 +57,7 @@ fn what_keeps_a_pod_from_becoming_ready_is_said_with_what_to_do() {
             unschedulable,
             Reason::Unschedulable,
             "Pod web-tiproxy-0 fits no node: 0/3 nodes are available; add nodes, or ask for less in \
-             spec.template.spec.resources or schedulePolicies",
+             spec.template.spec.resources or spec.schedulePolicies",
         ),
         (
             evicted,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
-use kube::api::{DynamicObject, ListParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -175,7 +175,7 @@ pub(super) async fn something_else(test: &Test) {
     test.apply(&other).await;
     is_true(test, &other, "Ready", "ScaledToZero").await;
     test.api::<TiProxyGroup>()
-        .delete("something-else", &Default::default())
+        .delete("something-else", &DeleteParams::default())
         .await
         .expect("a group can be deleted");
     eventually(
@@ -223,7 +223,7 @@ pub(super) async fn instances(test: &Test) -> BTreeMap<String, TiProxy> {
 pub(super) async fn edit(test: &Test, manifest: &Value, patch: Value) -> DynamicObject {
     let name = manifest["metadata"]["name"].as_str().expect("it has a name");
     test.dynamic(manifest)
-        .patch(name, &Default::default(), &kube::api::Patch::Merge(patch))
+        .patch(name, &PatchParams::default(), &Patch::Merge(patch))
         .await
         .unwrap_or_else(|error| panic!("{name}: {error}"))
 }
