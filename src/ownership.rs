@@ -81,7 +81,7 @@ pub fn describe<K: Resource>(object: &K) -> String {
         None if object.meta().deletion_timestamp.is_some() => {
             "it is being deleted, and its name is used when it is gone".to_owned()
         }
-        None => "it has no owner and not our labels".to_owned(),
+        None => "it has neither an owner nor our labels".to_owned(),
     }
 }
 
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn ownership_is_by_uid_and_adoption_by_labels() {
         let labels = json!({LABEL_MANAGED_BY: MANAGED_BY, MARK.0: MARK.1});
-        let nobody = "it has no owner and not our labels";
+        let nobody = "it has neither an owner nor our labels";
         let gone = "2026-11-23T10:00:00Z";
         for (metadata, slot, words) in [
             (

@@ -3,6 +3,7 @@
 use kube::Resource;
 
 use crate::api::condition::{ConditionType, Reason};
+use crate::api::{TiProxy, TiProxyGroup};
 use crate::ownership;
 use crate::proxy_config::Diagnosis;
 use crate::runtime::condition::{NewCondition, Status};
@@ -128,7 +129,9 @@ pub enum ExecuteError {
         name: String,
     },
     /// Somebody else's object has a name that we need.
-    #[error("{kind} {name} exists and is not ours: {whose}; rename or delete it, or rename the TiProxyGroup")]
+    #[error(
+        "{kind} {name} exists and is not ours: {whose}; delete it, or create the TiProxyGroup under another name"
+    )]
     NameConflict {
         /// The kind.
         kind: String,
@@ -156,12 +159,14 @@ impl ExecuteError {
         match self {
             Self::Behind { .. } => None,
             Self::NameConflict { .. } => Some(Progress::stalled(Reason::NameConflict, self.to_string())),
-            Self::Write(error) => of_write(error),
+            Self::Write(error) => progress_of_write(error),
         }
     }
 }
 
-fn of_write(error: &WriteError) -> Option<Progress> {
+/// How a failed write is told; `None` for what the next pass settles by itself.
+#[must_use]
+pub fn progress_of_write(error: &WriteError) -> Option<Progress> {
     let told = |reason, what_to_do: &str| Some(Progress::stalled(reason, format!("{error}; {what_to_do}")));
     match error.reason {
         WriteFailure::Conflict | WriteFailure::NotFound | WriteFailure::AlreadyExists => None,
@@ -174,9 +179,15 @@ fn of_write(error: &WriteError) -> Option<Progress> {
             Reason::AdmissionDenied,
             "change the spec or the policy of the namespace",
         ),
-        WriteFailure::Invalid | WriteFailure::Refused => told(
+        WriteFailure::Invalid | WriteFailure::Refused => told(Reason::InvalidSpec, "correct the spec"),
+        WriteFailure::UnknownField if is_defined_by_us(&error.kind) => told(
+            Reason::ForeignDefinition,
+            "the CustomResourceDefinition of this kind is another operator's or of another version; apply those of \
+             this operator's version (config/crd)",
+        ),
+        WriteFailure::UnknownField => told(
             Reason::InvalidSpec,
-            "correct the spec; an unknown field means that the CustomResourceDefinition is not this operator's",
+            "this version of Kubernetes does not know the field; do without it, or upgrade Kubernetes",
         ),
         WriteFailure::NamespaceTerminating => Some(Progress::working(
             Reason::Progressing,
@@ -187,6 +198,12 @@ fn of_write(error: &WriteError) -> Option<Progress> {
             format!("{error}; the operator tries again"),
         )),
     }
+}
+
+fn is_defined_by_us(kind: &str) -> bool {
+    [TiProxyGroup::kind(&()), TiProxy::kind(&())]
+        .iter()
+        .any(|ours| ours == kind)
 }
 
 impl ReconcileError for ExecuteError {

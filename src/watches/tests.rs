@@ -25,10 +25,10 @@ fn the_controller_is_told_and_for_an_orphan_whom_its_label_names() {
             json!({"labels": labels, "ownerReferences": owner("TiProxy", false)}),
             Some("web-7"),
         ),
-        // Somebody else's, whatever its labels say.
+        // Somebody else's, which may stand in the way of the one that its labels name.
         (
             json!({"labels": labels, "ownerReferences": owner("StatefulSet", true)}),
-            None,
+            Some("web-7"),
         ),
         (json!({}), None),
     ] {

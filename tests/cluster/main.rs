@@ -12,6 +12,7 @@
 )]
 
 mod api;
+mod behaviour;
 mod budget;
 mod crash;
 mod harness;
