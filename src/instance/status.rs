@@ -127,9 +127,10 @@ fn progress(
     // A Pod that goes speaks of what was asked for before; calling that stalled would outlive the correction.
     let stays = pod.filter(|pod| !pod.terminating && !plan.replaces_outdated());
     if let Some(problem) = stays.and_then(|pod| pod.problem.clone()) {
-        return match problem.reason {
-            Reason::NotReady => Progress::working(Reason::NotReady, problem.message),
-            reason => Progress::stalled(reason, problem.message),
+        return if problem.reason == Reason::NotReady {
+            Progress::working(Reason::NotReady, problem.message)
+        } else {
+            Progress::stalled(problem.reason, problem.message)
         };
     }
     if let Some(waiting) = &plan.waiting {

@@ -130,7 +130,7 @@ impl World {
                 );
             }),
             Event::Succeed => {
-                self.become_phase("Running", json!({"phase": "Succeeded", "startTime": Time(now)}))
+                self.become_phase("Running", json!({"phase": "Succeeded", "startTime": Time(now)}));
             }
             Event::End => self.write(|state| {
                 state
@@ -178,7 +178,7 @@ impl World {
                 state.touch_instance(|instance| instance.spec.features = Some(vec![number.to_string()]));
             }),
             Event::Metadata(number) => {
-                self.write(|state| state.touch_instance(|instance| annotate(instance, number)))
+                self.write(|state| state.touch_instance(|instance| annotate(instance, number)));
             }
             Event::Invalid => self.write(|state| {
                 state
