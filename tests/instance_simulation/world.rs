@@ -157,7 +157,9 @@ impl World {
             }),
             Event::StripLabel(label) => {
                 // The revision can be told as long as the ConfigMap tells the truth about it.
-                let told = self.sees_own_writes && self.state().config_maps.contains_key(POD);
+                let config_map = self.state().config_maps.get(POD);
+                let told =
+                    self.sees_own_writes && config_map.is_some_and(|found| !revision_label(found).is_empty());
                 if label != name::LABEL_REVISION || told {
                     self.touch_pod(|pod| {
                         pod.labels_mut().remove(label);
