@@ -45,7 +45,7 @@ macro_rules! check {
     };
 }
 
-fn template(template: Value) -> Value {
+fn template(template: &Value) -> Value {
     json!({"template": {"spec": template}})
 }
 
@@ -67,7 +67,7 @@ fn the_manifest_of_the_rfc() {
 
 #[test]
 fn ports_and_probe_in_the_form_of_tidb_operator() {
-    let spec = template(json!({
+    let spec = template(&json!({
         "server": {"ports": {"client": {"port": 4000}, "api": {"port": 3090}, "peer": {"port": 3081}}},
         "probes": {"readiness": {"type": "command", "initialDelaySeconds": 7, "periodSeconds": 9}},
     }));
@@ -79,13 +79,13 @@ fn cluster_tls_with_a_ca_of_its_own() {
     let mut discovery = discovery();
     discovery.tls = Some(true);
     discovery.cluster_domain = Some("cluster.local".to_owned());
-    let spec = template(json!({"security": {"tls": {"cluster": {"ca": {"name": "our-ca"}}}}}));
+    let spec = template(&json!({"security": {"tls": {"cluster": {"ca": {"name": "our-ca"}}}}}));
     check!("cluster-tls", spec, discovery);
 }
 
 #[test]
 fn mutual_tls_to_tidb() {
-    let spec = template(json!({"security": {"tls": {"backend": {
+    let spec = template(&json!({"security": {"tls": {"backend": {
         "enabled": true, "mutual": true, "ca": {"name": "tidb-ca"}, "certKeyPair": {"name": "tidb-client"},
     }}}}));
     check!("mutual", spec, discovery());
@@ -94,7 +94,7 @@ fn mutual_tls_to_tidb() {
 #[test]
 fn an_api_that_demands_a_certificate_is_probed_by_tcp() {
     let spec = template(
-        json!({"security": {"tls": {"server": {"enabled": true, "clientAuth": "RequireClientCert"}}}}),
+        &json!({"security": {"tls": {"server": {"enabled": true, "clientAuth": "RequireClientCert"}}}}),
     );
     check!("require-client-cert", spec, discovery());
 }
@@ -118,14 +118,14 @@ fn everything_beside() {
 }
 
 /// What a part of the Pod is for a template.
-fn part(spec: Value, pointer: &str) -> Value {
+fn part(spec: &Value, pointer: &str) -> Value {
     let (pod, _) = made(&template(spec), &discovery());
     pod.pointer(pointer).cloned().unwrap_or_default()
 }
 
 #[test]
 fn resources_in_both_forms() {
-    let resources = |spec: Value| part(json!({"resources": spec}), "/spec/containers/0/resources");
+    let resources = |spec: Value| part(&json!({"resources": spec}), "/spec/containers/0/resources");
     let both = json!({"cpu": "1", "memory": "2Gi"});
     assert_eq!(resources(both.clone()), json!({"requests": both, "limits": both}));
     assert_eq!(
@@ -136,16 +136,16 @@ fn resources_in_both_forms() {
         resources(json!({"limits": {"memory": "1Gi"}})),
         json!({"limits": {"memory": "1Gi"}})
     );
-    let environment = |spec: Value| part(json!({"resources": spec}), "/spec/containers/0/env/0/name");
+    let environment = |spec: Value| part(&json!({"resources": spec}), "/spec/containers/0/env/0/name");
     assert_eq!(environment(json!({"cpu": 1})), "GOMAXPROCS");
     assert_eq!(environment(json!({"requests": {"cpu": 1}})), Value::Null);
 }
 
 /// `[security]` of the configuration for `security.tls`.
-fn security(tls: Value, cluster_tls: bool) -> Value {
+fn security(tls: &Value, cluster_tls: bool) -> Value {
     let mut discovery = discovery();
     discovery.tls = cluster_tls.then_some(true);
-    let (_, config) = made(&template(json!({"security": {"tls": tls}})), &discovery);
+    let (_, config) = made(&template(&json!({"security": {"tls": tls}})), &discovery);
     let document: toml_edit::DocumentMut = config.parse().unwrap();
     document.get("security").map(json_of).unwrap_or_default()
 }
@@ -216,7 +216,7 @@ fn each_kind_of_tls_is_on_when_the_design_says_so() {
             backend(&["skip-ca"]),
         ),
     ] {
-        assert_eq!(security(tls.clone(), false), expected, "{tls}");
+        assert_eq!(security(&tls, false), expected, "{tls}");
     }
     let cluster = |names: &[&str], http: Option<&[&str]>| {
         let mut object = json!({"cluster-tls": files("tiproxy-tls", names)});
@@ -243,7 +243,7 @@ fn each_kind_of_tls_is_on_when_the_design_says_so() {
             cluster(&["cert", "key", "skip-ca"], Some(welcome)),
         ),
     ] {
-        assert_eq!(security(tls.clone(), true), expected, "{tls}");
+        assert_eq!(security(&tls, true), expected, "{tls}");
     }
 }
 
@@ -251,7 +251,7 @@ fn each_kind_of_tls_is_on_when_the_design_says_so() {
 fn probes_follow_the_tls_of_the_api() {
     let probe = |tls: Value, kind: &str| {
         let spec = json!({"security": {"tls": tls}, "probes": {"readiness": {"type": kind}}});
-        part(spec, "/spec/containers/0/readinessProbe")
+        part(&spec, "/spec/containers/0/readinessProbe")
     };
     let on = |auth: &str| json!({"server": {"enabled": true, "clientAuth": auth}});
     assert_eq!(probe(json!({}), "http")["httpGet"]["scheme"], "HTTP");
