@@ -14,3 +14,4 @@
 mod api;
 mod harness;
 mod harness_test;
+mod lifecycle;
