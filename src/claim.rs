@@ -29,7 +29,7 @@ pub async fn create<K: Writable>(
     let found = writer.get::<K>(&namespace, &name).await?;
     match Slot::of(found.map(Arc::new), owner_uid, mark) {
         Slot::Foreign(found) => Err(ExecuteError::name_conflict(&*found)),
-        Slot::Ours(found) | Slot::Adoptable(found) => {
+        Slot::Ours(found) | Slot::Adoptable(found) | Slot::Leftover(found) => {
             cache.record_written(Arc::unwrap_or_clone(found));
             Err(ExecuteError::Behind {
                 kind: K::kind(&()).into_owned(),

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
             let mut text = format!("error: {error}");
             let mut source = error.source();
             while let Some(cause) = source {
-                text.push_str(&format!(": {cause}"));
+                text = format!("{text}: {cause}");
                 source = cause.source();
             }
             #[expect(clippy::print_stderr, reason = "the last words of the process")]

@@ -16,6 +16,8 @@ pub enum Slot<K> {
     Ours(Arc<K>),
     /// An object with our labels and no owner, as orphan deletion leaves it.
     Adoptable(Arc<K>),
+    /// What an earlier owner of the same name has left; the garbage collector is about to remove it.
+    Leftover(Arc<K>),
     /// Somebody else's object; it is never written to.
     Foreign(Arc<K>),
 }
@@ -26,6 +28,7 @@ impl<K> Clone for Slot<K> {
             Self::Absent => Self::Absent,
             Self::Ours(object) => Self::Ours(Arc::clone(object)),
             Self::Adoptable(object) => Self::Adoptable(Arc::clone(object)),
+            Self::Leftover(object) => Self::Leftover(Arc::clone(object)),
             Self::Foreign(object) => Self::Foreign(Arc::clone(object)),
         }
     }
@@ -37,21 +40,15 @@ impl<K: Resource> Slot<K> {
     #[must_use]
     pub fn of(found: Option<Arc<K>>, owner_uid: &str, mark: (&str, &str)) -> Self {
         let Some(object) = found else { return Self::Absent };
+        let labels = object.labels();
+        let has = |key: &str, value: &str| labels.get(key).is_some_and(|found| found == value);
+        let is_marked = has(LABEL_MANAGED_BY, MANAGED_BY) && has(mark.0, mark.1);
         match controller(&*object) {
             Some(owner) if owner.uid == owner_uid => Self::Ours(object),
-            Some(_) => Self::Foreign(object),
-            None => {
-                let labels = object.labels();
-                let has = |key: &str, value: &str| labels.get(key).is_some_and(|found| found == value);
-                if has(LABEL_MANAGED_BY, MANAGED_BY)
-                    && has(mark.0, mark.1)
-                    && object.meta().deletion_timestamp.is_none()
-                {
-                    Self::Adoptable(object)
-                } else {
-                    Self::Foreign(object)
-                }
-            }
+            // The mark is the name of the owner, and of one name there is only one at a time.
+            Some(owner) if is_marked && owner.name == mark.1 => Self::Leftover(object),
+            None if is_marked && object.meta().deletion_timestamp.is_none() => Self::Adoptable(object),
+            Some(_) | None => Self::Foreign(object),
         }
     }
 
@@ -60,7 +57,7 @@ impl<K: Resource> Slot<K> {
     pub fn ours(&self) -> Option<&Arc<K>> {
         match self {
             Self::Ours(object) => Some(object),
-            Self::Absent | Self::Adoptable(_) | Self::Foreign(_) => None,
+            Self::Absent | Self::Adoptable(_) | Self::Leftover(_) | Self::Foreign(_) => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::runtime::cache::Cache;
 use crate::runtime::write::{Target, Writable, Writer};
@@ -21,6 +21,8 @@ pub enum Written {
 }
 
 /// Writes the status of an object if it differs from the stored one; not before `after` has passed.
+///
+/// The whole status is written: a field that vanished from it vanishes from the object.
 pub async fn write_status<K: Writable, S: Serialize>(
     writer: &Writer,
     cache: &Cache<K>,
@@ -31,60 +33,16 @@ pub async fn write_status<K: Writable, S: Serialize>(
     let stored = serde_json::to_value(object)
         .ok()
         .and_then(|mut object| object.get_mut("status").map(Value::take));
+    // Plain data with string keys always has a JSON form.
     let desired = serde_json::to_value(status).unwrap_or_default();
-    let Some(patch) = merge_patch(&stored.unwrap_or_default(), &desired) else {
+    if stored.is_some_and(|stored| stored == desired) {
         return Ok(Written::Unchanged);
-    };
+    }
     if !after.is_zero() {
         return Ok(Written::TooEarly(after));
     }
     if let Some(target) = Target::of(object) {
-        writer.patch_status(cache, &target, Value::Object(patch)).await?;
+        writer.patch_status(cache, &target, desired).await?;
     }
     Ok(Written::Now)
-}
-
-/// The merge patch from one object to another, `None` when nothing differs: changed fields, and `null` for those
-/// that vanished. Nested objects are patched field by field, lists replaced.
-#[must_use]
-pub fn merge_patch(from: &Value, to: &Value) -> Option<Map<String, Value>> {
-    let nothing = Map::new();
-    let from = from.as_object().unwrap_or(&nothing);
-    let to = to.as_object().unwrap_or(&nothing);
-    let removed = from
-        .keys()
-        .filter(|key| !to.contains_key(*key))
-        .map(|key| (key.clone(), Value::Null));
-    let changed = to
-        .iter()
-        .filter(|(key, value)| from.get(*key) != Some(value))
-        .filter_map(|(key, value)| match from.get(key) {
-            Some(old) if old.is_object() && value.is_object() => {
-                merge_patch(old, value).map(|patch| (key.clone(), Value::Object(patch)))
-            }
-            _ => Some((key.clone(), value.clone())),
-        });
-    let patch: Map<String, Value> = removed.chain(changed).collect();
-    (!patch.is_empty()).then_some(patch)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn patches_hold_only_what_differs() {
-        let from = json!({"a": 1, "b": {"c": 1, "d": 2}, "e": [1], "f": "x"});
-        let to = json!({"a": 1, "b": {"c": 3}, "e": [1, 2], "g": true});
-        assert_eq!(
-            merge_patch(&from, &to).map(Value::Object),
-            Some(json!({"b": {"c": 3, "d": null}, "e": [1, 2], "f": null, "g": true}))
-        );
-        assert_eq!(merge_patch(&from, &from), None);
-        assert_eq!(
-            merge_patch(&Value::Null, &json!({"a": 1})).map(Value::Object),
-            Some(json!({"a": 1}))
-        );
-    }
 }

@@ -7,9 +7,10 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
-/// What is logged when nothing else is asked for. kube's watcher repeats each refusal with every retry, where the
-/// operator's own watches say it once.
-pub const DEFAULT_FILTER: &str = "info,kube=warn,kube_runtime::watcher=error,tower=warn,hyper=warn";
+/// What is logged when nothing else is asked for. While the API server is away kube tells of every retry; the
+/// operator's own watches and reconciles say it once.
+pub const DEFAULT_FILTER: &str = "info,kube=warn,kube_client::client=error,kube_client::client::builder=off,\
+                                  kube_runtime::watcher=error,tower=warn,hyper=warn";
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]

@@ -71,13 +71,15 @@ impl Watches {
         self.watch(&context.pods, Some(&ours))
             .prune(forget_pod_spec)
             .spawn(self.plain_api(), move |pod: &Pod| {
-                add_instance_of(&instances, pod)
+                add_instance_of(&instances, pod);
             });
         let instances = queues.instances.clone();
-        self.watch(&context.config_maps, Some(&ours))
-            .spawn(self.plain_api(), move |config_map: &ConfigMap| {
-                add_instance_of(&instances, config_map)
-            });
+        self.watch(&context.config_maps, Some(&ours)).spawn(
+            self.plain_api(),
+            move |config_map: &ConfigMap| {
+                add_instance_of(&instances, config_map);
+            },
+        );
         let groups = queues.groups.clone();
         self.watch(&context.services, Some(&ours))
             .spawn(self.plain_api(), move |service: &Service| {

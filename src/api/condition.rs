@@ -144,4 +144,16 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn every_reason_is_explained() {
+        let page = include_str!("../../docs/reference/conditions.md");
+        for reason in Reason::ALL {
+            assert!(
+                page.contains(&format!("\n## {}\n", reason.as_str())),
+                "{} is not explained",
+                reason.as_str()
+            );
+        }
+    }
 }

@@ -295,16 +295,11 @@ fn join_lines(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
             for (name, field) in fields {
-                match field {
-                    Value::String(text) if name == "description" => {
-                        *text = text
-                            .split("\n\n")
-                            .map(|paragraph| paragraph.replace('\n', " "))
-                            .collect::<Vec<_>>()
-                            .join("\n\n");
-                    }
-                    other => join_lines(other),
+                if let (Value::String(text), "description") = (&mut *field, name.as_str()) {
+                    let paragraphs = text.split("\n\n").map(|paragraph| paragraph.replace('\n', " "));
+                    *text = paragraphs.collect::<Vec<_>>().join("\n\n");
                 }
+                join_lines(field);
             }
         }
         Value::Array(items) => items.iter_mut().for_each(join_lines),

@@ -1,4 +1,8 @@
 //! The kind `TiProxyGroup`.
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "each printed column has the same attributes"
+)]
 
 use std::collections::BTreeMap;
 

@@ -132,6 +132,10 @@ fn labelled_service(cluster: &str, services: &[Arc<Service>]) -> Option<String> 
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "JSON literals read better without a borrow"
+)]
 mod tests {
     use super::*;
     use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Service;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use serde_json::json;
 
 use super::build::{self, instance::spec_of};
@@ -66,6 +66,13 @@ async fn service(
     match found {
         Slot::Absent => claim::create(&context.writer, &context.services, &group.uid, mark, &desired).await,
         Slot::Foreign(found) => Err(ExecuteError::name_conflict(&**found)),
+        Slot::Leftover(found) => {
+            let kind = Service::kind(&()).into_owned();
+            Err(ExecuteError::Behind {
+                kind,
+                name: found.name_any(),
+            })
+        }
         Slot::Adoptable(found) => {
             let Some(target) = Target::of(&**found) else {
                 return Ok(());
@@ -186,6 +193,20 @@ pub async fn deletion(context: &Context, observed: &Observed) -> Result<(), Exec
     let has = |finalizer: &str| finalizers.iter().any(|found| found == finalizer);
     if !has(name::FINALIZER) {
         return Ok(());
+    }
+    if !has("orphan") && observed.instances.is_empty() {
+        // The garbage collector would do it too, at its leisure, and the next group of the name would wait for it.
+        let services = [&observed.client_service, &observed.peer_service];
+        for target in services
+            .into_iter()
+            .filter_map(Slot::ours)
+            .filter_map(|service| Target::of(&**service))
+        {
+            context
+                .writer
+                .delete(&context.services, &target, DeleteRule::default())
+                .await?;
+        }
     }
     if has("orphan") || observed.instances.is_empty() {
         let others: Vec<String> = finalizers

@@ -75,7 +75,7 @@ fn others(context: &Context, namespace: &str, group: &str, uid: &str) -> (Vec<Ar
         let name = instance.name_any();
         match Slot::of(Some(instance), uid, (name::LABEL_GROUP, group)) {
             Slot::Adoptable(instance) => adoptable.push(instance),
-            Slot::Foreign(_) => reserved.extend(name::ordinal(group, &name)),
+            Slot::Foreign(_) | Slot::Leftover(_) => reserved.extend(name::ordinal(group, &name)),
             Slot::Ours(_) | Slot::Absent => {}
         }
     }

@@ -45,7 +45,8 @@ pub fn fields(group: &TiProxyGroup) -> Vec<String> {
     ]
     .into_iter()
     .chain(template_fields(template))
-    .filter_map(|(set, text)| set.then(|| text.to_owned()))
+    .filter(|(set, _)| *set)
+    .map(|(_, text)| text.to_owned())
     .collect()
 }
 
@@ -80,6 +81,10 @@ fn template_fields(template: &TiProxyTemplateSpec) -> [(bool, &'static str); 4] 
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "JSON literals read better without a borrow"
+)]
 mod tests {
     use super::*;
     use serde_json::{Value, json};

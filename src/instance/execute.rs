@@ -39,7 +39,7 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
             context.failures.forget(&uid);
         }
         Action::AdoptConfigMap(target) => {
-            claim::adopt(writer, &context.config_maps, target, &owner()).await?
+            claim::adopt(writer, &context.config_maps, target, &owner()).await?;
         }
         Action::AdoptPod(target) => claim::adopt(writer, &context.pods, target, &owner()).await?,
         Action::CreateConfigMap(config_map) => {
@@ -47,6 +47,11 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
         }
         Action::ReplaceConfigMap(config_map) => {
             writer.replace(&context.config_maps, &**config_map).await?;
+        }
+        Action::DeleteConfigMap(target) => {
+            writer
+                .delete(&context.config_maps, target, DeleteRule::default())
+                .await?;
         }
         Action::CreatePod(pod) => claim::create(writer, &context.pods, &uid, mark, &**pod).await?,
         Action::PatchPod { target, metadata } => {

@@ -31,6 +31,8 @@ pub enum Action {
     CreateConfigMap(Box<ConfigMap>),
     /// Replaces the content of the `ConfigMap`; it carries the resourceVersion that it was decided for.
     ReplaceConfigMap(Box<ConfigMap>),
+    /// Deletes the `ConfigMap`.
+    DeleteConfigMap(Target),
     /// Creates the Pod.
     CreatePod(Box<Pod>),
     /// Changes labels and annotations of the Pod.
@@ -121,9 +123,18 @@ fn plan_deletion(observed: &Observed, instance: Option<&Instance>) -> Plan {
         return Plan::default();
     }
     let orphaning = has("orphan");
-    if orphaning || observed.pods.is_empty() {
+    if orphaning {
         return Plan {
             actions: vec![Action::RemoveFinalizer],
+            ..Plan::default()
+        };
+    }
+    if observed.pods.is_empty() {
+        // The garbage collector would do it too, at its leisure, and the next TiProxy of the name would wait for it.
+        let config_map = observed.config_map.ours().and_then(|found| Target::of(&**found));
+        let actions = config_map.map(Action::DeleteConfigMap).into_iter();
+        return Plan {
+            actions: actions.chain([Action::RemoveFinalizer]).collect(),
             ..Plan::default()
         };
     }
@@ -146,7 +157,7 @@ fn plan_pod(observed: &Observed, instance: &Instance, now: Timestamp) -> Plan {
     match &observed.pod {
         Slot::Absent => {
             let mut actions = plan_config_map(observed, config_map);
-            if !matches!(observed.config_map, Slot::Foreign(_)) {
+            if !matches!(observed.config_map, Slot::Foreign(_) | Slot::Leftover(_)) {
                 actions.push(Action::CreatePod(Box::new(pod(instance, &tls))));
             }
             Plan {
@@ -158,6 +169,10 @@ fn plan_pod(observed: &Observed, instance: &Instance, now: Timestamp) -> Plan {
             actions: Target::of(&**pod).map(Action::AdoptPod).into_iter().collect(),
             ..Plan::default()
         },
+        Slot::Leftover(pod) => Plan::waiting(format!(
+            "Pod {} of an earlier TiProxy of this name is being removed",
+            pod.name_any()
+        )),
         Slot::Foreign(_) => Plan::default(),
         Slot::Ours(pod) => plan_own_pod(observed, instance, config_map, pod, now),
     }
@@ -221,7 +236,7 @@ fn plan_config_map(observed: &Observed, desired: ConfigMap) -> Vec<Action> {
             .map(Action::AdoptConfigMap)
             .into_iter()
             .collect(),
-        Slot::Foreign(_) => Vec::new(),
+        Slot::Leftover(_) | Slot::Foreign(_) => Vec::new(),
         Slot::Ours(found) => replacement(found, desired)
             .map(|config_map| Action::ReplaceConfigMap(Box::new(config_map)))
             .into_iter()

@@ -127,9 +127,10 @@ fn progress(
         return Progress::stalled(Reason::NameConflict, conflict.to_string());
     }
     if let Some(problem) = pod.and_then(|pod| pod.problem.clone()) {
-        return match problem.reason {
-            Reason::NotReady => Progress::working(Reason::NotReady, problem.message),
-            reason => Progress::stalled(reason, problem.message),
+        return if problem.reason == Reason::NotReady {
+            Progress::working(Reason::NotReady, problem.message)
+        } else {
+            Progress::stalled(problem.reason, problem.message)
         };
     }
     if let Some(waiting) = &plan.waiting {
@@ -150,7 +151,7 @@ fn progress(
             Reason::Progressing,
             format!("Pod {} is starting", found.name_any()),
         ),
-        (Slot::Absent | Slot::Adoptable(_) | Slot::Foreign(_), _) => {
+        (Slot::Absent | Slot::Adoptable(_) | Slot::Leftover(_) | Slot::Foreign(_), _) => {
             Progress::working(Reason::Progressing, "its Pod is being created")
         }
     }

@@ -58,7 +58,7 @@ pub fn classify(old_toml: &str, new_toml: &str) -> ConfigChange {
         if matches!(key.kind, Kind::Labels) {
             classify_labels(&old, &new, key.effect, &mut change);
         } else if differs(key, &old, &new) {
-            let effect = if key.is_dead() || key.ineffective.is_some() {
+            let effect = if key.dead || key.ineffective.is_some() {
                 None
             } else {
                 Some(effect(key, &old, &new))
@@ -106,7 +106,7 @@ fn classify_labels(old: &Table, new: &Table, effect: Effect, change: &mut Config
 }
 
 /// What a change of one key needs between these two configurations. Only TLS depends on more than the key
-/// (facts/tiproxy.md 4.2).
+///.
 fn effect(key: &Key, old: &Table, new: &Table) -> Effect {
     let Some((object, name)) = key
         .path

@@ -7,7 +7,7 @@
 use super::check_value::check_value;
 use super::diagnosis::{Diagnoses, DiagnosisKind, Position, shown};
 use super::index::{self, Known};
-use super::key::{Key, Kind};
+use super::key::Key;
 use super::suggest;
 use super::tree::{Node, Table, Value};
 use super::write;
@@ -81,7 +81,8 @@ pub(crate) fn equal_fold(known: &str, name: &str) -> bool {
 }
 
 fn check_key(key: &'static Key, node: &mut Node, found: &mut Diagnoses) {
-    if matches!(key.kind, Kind::Dead) {
+    if key.dead {
+        check_value(key, node, found);
         let message = format!("`{}` has no effect, {}: remove it", key.path, key.note);
         found.warn(DiagnosisKind::Dead, key.path, node.key_at, message);
         return;

@@ -20,7 +20,7 @@ enum Fault {
     Replaced,
 }
 
-/// Checks the value of a live key. Backend clusters get all their fields.
+/// Checks the value of a key. Backend clusters get all their fields.
 pub(super) fn check_value(key: &Key, node: &mut Node, found: &mut Diagnoses) {
     match (key.kind, &mut node.value) {
         (Kind::BackendClusters, Value::Array(clusters)) => check_clusters(key.path, clusters, found),
@@ -75,7 +75,7 @@ fn fault(kind: Kind, value: &Value) -> Option<Fault> {
         (Kind::Boolean, Value::Boolean(_))
         | (Kind::Text, Value::String(_))
         | (Kind::Duration, Value::Integer(_))
-        | (Kind::Dead, _) => None,
+        | (Kind::Anything, _) => None,
         (Kind::Integer { min, max }, Value::Integer(integer)) => {
             unless((min..=max).contains(integer), Fault::Range)
         }

@@ -114,7 +114,9 @@ fn warn_server(user: &Table, object: &str, files: Option<&super::overlay::TlsFil
         }
     }
     let auto_certs = format!("security.{object}.auto-certs");
-    let wanted = tree::get(user, &auto_certs).and_then(|node| node.value.as_boolean()) == Some(true);
+    // On the API port it is the operator's, and overridden.
+    let wanted = object == "server-tls"
+        && tree::get(user, &auto_certs).and_then(|node| node.value.as_boolean()) == Some(true);
     if wanted && files.is_some_and(|files| files.cert.is_some()) {
         let message = format!("`{auto_certs}` has no effect, TiProxy has a certificate: remove it");
         found.warn(
@@ -157,7 +159,7 @@ fn warn_tls(tls: &Tls, found: &mut Diagnoses) {
 
 /// Keys that the version at hand does not know are ignored by it as any unknown key is.
 fn warn_version(user: &Table, version: &str, found: &mut Diagnoses) {
-    for key in KEYS.iter().filter(|key| !key.is_dead() && key.managed.is_none()) {
+    for key in KEYS.iter().filter(|key| !key.dead && key.managed.is_none()) {
         if tree::get(user, key.path).is_some() && key.since.is_in(version) == Some(false) {
             let path = key.path;
             let message = format!(

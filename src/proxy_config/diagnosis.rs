@@ -158,12 +158,17 @@ fn in_order(mut found: Vec<Diagnosis>, more: usize, severity: Severity) -> Vec<D
     found.sort_by_key(|one| (one.line.is_none(), one.line, one.column, one.key.clone()));
     if more > 0 {
         let kind = found.last().map_or(DiagnosisKind::Unknown, |last| last.kind);
+        let sort = if severity == Severity::Error {
+            "errors"
+        } else {
+            "warnings"
+        };
         found.push(diagnosis(
             severity,
             kind,
             None,
             None,
-            format!("and {more} more of this sort"),
+            format!("and {more} more {sort}"),
         ));
     }
     found

@@ -47,7 +47,7 @@ pub(super) fn children(section: &str) -> &'static [(&'static str, Known)] {
 pub(super) fn find(path: &str) -> Option<&'static Key> {
     let (section, name) = path.rsplit_once('.').unwrap_or(("", path));
     match children(section).iter().find(|(child, _)| *child == name)? {
-        (_, Known::Key(key)) if !key.is_dead() => Some(key),
+        (_, Known::Key(key)) if !key.dead => Some(key),
         (_, Known::Key(_) | Known::Section(_)) => None,
     }
 }
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn every_key_is_found_and_nothing_else() {
         for key in KEYS {
-            assert_eq!(find(key.path).is_some(), !key.is_dead(), "{}", key.path);
+            assert_eq!(find(key.path).is_some(), !key.dead, "{}", key.path);
         }
         for path in [
             "",

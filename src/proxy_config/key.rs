@@ -10,7 +10,7 @@ use super::tree::Value;
 use super::version::Since;
 
 /// What it takes for a changed value to have its effect. Proved from TiProxy's code, not taken from its
-/// `hot_reloadable` tags, which are wrong in places (facts/tiproxy.md 1.3).
+/// `hot_reloadable` tags, which are wrong in places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Effect {
     /// The running process takes it over.
@@ -75,8 +75,8 @@ pub enum Kind {
     BackendClusters,
     /// A table of strings.
     Labels,
-    /// The key is gone from TiProxy; any value is ignored.
-    Dead,
+    /// Any value: TiProxy does not read it.
+    Anything,
 }
 
 /// One key of TiProxy's configuration file.
@@ -96,6 +96,9 @@ pub struct Key {
     pub managed: Option<&'static str>,
     /// Why it does nothing when it is set to something else than its default.
     pub ineffective: Option<&'static str>,
+    /// Whether it is of the past: no TiProxy, or none of today, does anything with it. Some are decoded all the same,
+    /// and with a value of another type TiProxy does not start.
+    pub dead: bool,
     /// Whether its value may be a secret, and must stand in no message.
     pub secret: bool,
     /// What a user should know beside all this.
@@ -103,13 +106,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// Whether TiProxy reads it.
-    #[must_use]
-    pub fn is_dead(&self) -> bool {
-        matches!(self.kind, Kind::Dead)
-    }
-
-    /// The default as a value. None for a dead key.
+    /// The default as a value. None where there is none.
     pub(super) fn default_value(&self) -> Option<&'static Value> {
         static DEFAULTS: LazyLock<BTreeMap<&str, Value>> = LazyLock::new(|| {
             let value = |key: &Key| {
@@ -177,7 +174,7 @@ impl Kind {
             }
             Self::BackendClusters => "an array of tables, written as [[proxy.backend-clusters]]".to_owned(),
             Self::Labels => "a table of strings".to_owned(),
-            Self::Dead => "nothing, TiProxy ignores it".to_owned(),
+            Self::Anything => "anything".to_owned(),
         }
     }
 }
@@ -203,7 +200,7 @@ impl Kind {
             | Self::PortRange
             | Self::BackendClusters
             | Self::Labels
-            | Self::Dead => left == right,
+            | Self::Anything => left == right,
         }
     }
 }

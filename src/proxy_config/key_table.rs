@@ -1,13 +1,13 @@
 //! All keys of TiProxy's configuration file, as data.
 //!
-//! From facts/tiproxy.md 1.3 and the `toml` tags of TiProxy's `lib/config` at all tags from v1.0.0 to v26.3.1 and at
+//! From the `toml` tags of TiProxy's `lib/config` at all tags from v1.0.0 to v26.3.1 and at
 //! commit dd4b39c2; `metering.*` from `pingcap/metering_sdk` at 14fead7.
 
 use super::key::{
     Effect::{self, Hot, NewConnections, Start},
     Key,
     Kind::{
-        self, BackendClusters, Boolean, Dead, Duration, DurationText, Float, FloatAboveOne, Integer,
+        self, Anything, BackendClusters, Boolean, Duration, DurationText, Float, FloatAboveOne, Integer,
         IntegerOrZero, Labels, LogLevel, Networks, NonEmptyTexts, OneOf, PortRange, Preferably, Text, Texts,
         TlsVersion,
     },
@@ -18,7 +18,7 @@ use super::version::Since::{
 };
 
 const fn key(path: &'static str, kind: Kind, default: &'static str, effect: Effect, since: Since) -> Key {
-    let (managed, ineffective, secret, note) = (None, None, false, "");
+    let (managed, ineffective, dead, secret, note) = (None, None, false, false, "");
     Key {
         path,
         kind,
@@ -27,13 +27,17 @@ const fn key(path: &'static str, kind: Kind, default: &'static str, effect: Effe
         since,
         managed,
         ineffective,
+        dead,
         secret,
         note,
     }
 }
 
-const fn dead(path: &'static str, note: &'static str) -> Key {
-    key(path, Dead, "", Start, V1_0).secret().note(note)
+/// A key of the past, with its default if TiProxy still decodes it.
+const fn dead(path: &'static str, kind: Kind, default: &'static str, note: &'static str) -> Key {
+    let mut key = key(path, kind, default, Start, V1_0).secret().note(note);
+    key.dead = true;
+    key
 }
 
 /// Seconds that still fit a Go duration and the grace period of a Pod.
@@ -203,16 +207,16 @@ pub static KEYS: &[Key] = &[
     key("security.sql-tls.rsa-key-size", ANY_INTEGER, "0", NewConnections, V1_0).ineffective(CLIENT_AUTO_CERTS),
     key("security.sql-tls.skip-ca", Boolean, "false", NewConnections, V1_0).managed_by(BACKEND),
 
-    dead("workdir", "TiProxy reads it nowhere"),
-    dead("proxy.tcp-keep-alive", "it is gone: use proxy.frontend-keepalive.enabled"),
-    dead("proxy.server-version", "it is gone since v0.2.0: clients are told the version of a healthy TiDB"),
-    dead("proxy.require-backend-tls", "it is called security.require-backend-tls now"),
-    dead("api.enable-basic-auth", "TiProxy has no basic authentication any more: use spec.template.spec.security.tls.server or a NetworkPolicy"),
-    dead("api.user", "TiProxy has no basic authentication any more: use spec.template.spec.security.tls.server or a NetworkPolicy"),
-    dead("api.password", "TiProxy has no basic authentication any more: use spec.template.spec.security.tls.server or a NetworkPolicy"),
-    dead("advance", "TiProxy ignores it from v1.3.2 on"),
-    dead("metrics", "it is gone since v0.2.0: TiProxy serves its metrics on the API port"),
-    dead("security.peer-tls", "it is gone since v0.2.0: TiProxies reach each other by security.cluster-tls"),
+    dead("workdir", Text, "\"\"", "TiProxy reads it nowhere"),
+    dead("proxy.tcp-keep-alive", Anything, "", "it is gone: use proxy.frontend-keepalive.enabled"),
+    dead("proxy.server-version", Anything, "", "it is gone since v0.2.0: clients are told the version of a healthy TiDB"),
+    dead("proxy.require-backend-tls", Anything, "", "it is called security.require-backend-tls now"),
+    dead("api.enable-basic-auth", Anything, "", "TiProxy has no basic authentication any more: use spec.template.spec.security.tls.server or a NetworkPolicy"),
+    dead("api.user", Anything, "", "TiProxy has no basic authentication any more: use spec.template.spec.security.tls.server or a NetworkPolicy"),
+    dead("api.password", Anything, "", "TiProxy has no basic authentication any more: use spec.template.spec.security.tls.server or a NetworkPolicy"),
+    dead("advance.ignore-wrong-namespace", Boolean, "true", "TiProxy ignores it from v1.3.2 on"),
+    dead("metrics", Anything, "", "it is gone since v0.2.0: TiProxy serves its metrics on the API port"),
+    dead("security.peer-tls", Anything, "", "it is gone since v0.2.0: TiProxies reach each other by security.cluster-tls"),
 ];
 
 #[cfg(test)]
@@ -231,7 +235,7 @@ mod tests {
             IntegerOrZero { .. } => "2048",
             Float { .. } => "0.75",
             FloatAboveOne => "1.5",
-            Text | Dead => "\"another\"",
+            Text | Anything => "\"another\"",
             OneOf(values) | Preferably(values) => match values.last() {
                 Some(&"v2") => "\"v2\"",
                 Some(&"connection") => "\"connection\"",
@@ -254,7 +258,7 @@ mod tests {
 
     #[test]
     fn every_key_takes_its_default_without_a_word() {
-        for key in KEYS.iter().filter(|key| !key.is_dead()) {
+        for key in KEYS.iter().filter(|key| !key.dead) {
             let user = parse(&format!("{} = {}", key.path, key.default)).expect(key.path);
             assert_eq!(user.warnings(), [], "{}", key.path);
             assert!(key.default_value().is_some(), "{}", key.path);
@@ -290,7 +294,7 @@ mod tests {
                         .is_some_and(|name| ["ca", "cert", "key"].contains(&name))
                 });
             let expected = match key.effect {
-                _ if key.is_dead() || key.ineffective.is_some() => "ignored",
+                _ if key.dead || key.ineffective.is_some() => "ignored",
                 _ if turned_on => "start",
                 Hot => "hot",
                 NewConnections => "new connections",

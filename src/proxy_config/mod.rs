@@ -4,7 +4,7 @@
 //! text for `config.toml`, always the same for the same content. Nothing here knows Kubernetes, and nothing here can
 //! fail once a document is parsed.
 //!
-//! Three facts about TiProxy shape all of it (facts/tiproxy.md 1.1): it ignores unknown keys without a word, so they
+//! Three facts about TiProxy shape all of it: it ignores unknown keys without a word, so they
 //! are warned about; it merges what it reads into what it runs with, so every managed key is always written and
 //! [`tombstones`] stand in for keys that vanished; and it drops a file that it cannot use as a whole, so a document is
 //! refused before it is written.

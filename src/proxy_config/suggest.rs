@@ -13,7 +13,7 @@ pub(crate) fn nearest(path: &str) -> Option<String> {
     let name = name.to_ascii_lowercase().replace('_', "-");
     let sibling = index::children(section)
         .iter()
-        .filter(|(_, known)| !matches!(known, Known::Key(key) if key.is_dead()))
+        .filter(|(_, known)| !matches!(known, Known::Key(key) if key.dead))
         .map(|(sibling, _)| (distance(&name, sibling), *sibling))
         .filter(|(distance, sibling)| *distance <= MAX_DISTANCE && *distance < sibling.len() / 2 + 1)
         .min();
@@ -22,7 +22,7 @@ pub(crate) fn nearest(path: &str) -> Option<String> {
     }
     let mut elsewhere = KEYS
         .iter()
-        .filter(|key| !key.is_dead() && key.path.rsplit('.').next() == Some(&name));
+        .filter(|key| !key.dead && key.path.rsplit('.').next() == Some(&name));
     match (elsewhere.next(), elsewhere.next()) {
         (Some(key), None) => Some(key.path.to_owned()),
         (Some(_) | None, _) => None,

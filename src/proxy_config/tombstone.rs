@@ -1,7 +1,7 @@
 //! What has to be written for keys that are gone.
 //!
 //! TiProxy merges a file into its running configuration, so a key that vanished from the file keeps its value until
-//! the process ends (facts/tiproxy.md 1.1). A tombstone is its default, written out; for a label it is `""`, which
+//! the process ends. A tombstone is its default, written out; for a label it is `""`, which
 //! TiProxy treats as no label.
 
 use super::check;
@@ -36,7 +36,7 @@ pub fn tombstones(previous_toml: &str, next_toml: &str) -> Tombstones {
         return unchanged();
     };
     let mut keys = Vec::new();
-    for key in KEYS.iter().filter(|key| !key.is_dead()) {
+    for key in KEYS.iter().filter(|key| !key.dead) {
         let Some(before) = tree::get(&previous, key.path) else {
             continue;
         };

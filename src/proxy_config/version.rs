@@ -1,6 +1,6 @@
 //! Which versions of TiProxy know a key.
 //!
-//! The version numbers mislead (facts/tiproxy.md 0): v1.3.x up to v1.3.2 and the branch `release-1.3` are one line,
+//! The version numbers mislead: v1.3.x up to v1.3.2 and the branch `release-1.3` are one line,
 //! v1.3.3-beta.2 was cut from `main`, v1.4.0-beta.1 is older than v1.3.1 in several features, and the newest line is
 //! called v26. This table was read from the `toml` tags of `lib/config` at each tag.
 

@@ -146,7 +146,10 @@ fn string(text: &mut String, content: &str) {
             '\n' => text.push_str("\\n"),
             '\r' => text.push_str("\\r"),
             '\t' => text.push_str("\\t"),
-            control if control.is_control() => push(text, format_args!("\\u{:04X}", u32::from(control))),
+            // BurntSushi/toml v1.2.1 takes the replacement character itself for broken UTF-8 and drops the file.
+            control if control.is_control() || control == char::REPLACEMENT_CHARACTER => {
+                push(text, format_args!("\\u{:04X}", u32::from(control)));
+            }
             plain => text.push(plain),
         }
     }

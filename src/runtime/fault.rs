@@ -7,6 +7,8 @@ use kube::core::Status;
 use kube::runtime::watcher;
 use tokio::time::Instant;
 
+use super::error_chain::with_sources;
+
 /// How long the same fault may go on before it is logged again.
 const REPEAT_AFTER: Duration = Duration::from_mins(10);
 
@@ -147,7 +149,7 @@ fn message(error: &watcher::Error) -> String {
         watcher::Error::InitialListFailed(_)
         | watcher::Error::WatchStartFailed(_)
         | watcher::Error::WatchFailed(_)
-        | watcher::Error::NoResourceVersion => error.to_string(),
+        | watcher::Error::NoResourceVersion => with_sources(error),
     }
 }
 

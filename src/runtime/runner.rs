@@ -4,94 +4,24 @@
 //! task; so the queue is a small one of ours, whose rules are in `schedule` and are tested without any runtime.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::backoff::Backoff;
+use super::error_chain::with_sources;
 use super::jitter::Jitter;
-use super::schedule::Schedule;
+pub use super::queue::Queue;
 use crate::metrics::{ControllerMetrics, Metrics, ReconcileResult};
-
-/// What waits to be reconciled. An object that waits already is not put in again. A clone is another handle.
-pub struct Queue<K: Resource<DynamicType = ()>> {
-    shared: Arc<Shared<K>>,
-}
-
-struct Shared<K: Resource<DynamicType = ()>> {
-    schedule: Mutex<Schedule<ObjectRef<K>>>,
-    changed: Notify,
-}
-
-impl<K: Resource<DynamicType = ()>> Queue<K> {
-    /// An empty queue.
-    #[must_use]
-    pub fn new() -> Self {
-        let shared = Shared {
-            schedule: Mutex::new(Schedule::default()),
-            changed: Notify::new(),
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
-    }
-
-    /// Asks for a reconcile of this object as soon as possible; also before the controller runs.
-    pub fn add(&self, object: ObjectRef<K>) {
-        self.with(|schedule| schedule.add(object));
-        self.shared.changed.notify_one();
-    }
-
-    /// How many objects wait for a worker.
-    #[must_use]
-    pub fn depth(&self) -> usize {
-        self.with(|schedule| schedule.depth())
-    }
-
-    fn with<R>(&self, work: impl FnOnce(&mut Schedule<ObjectRef<K>>) -> R) -> R {
-        work(
-            &mut self
-                .shared
-                .schedule
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
-    }
-}
-
-impl<K: Resource<DynamicType = ()>> Clone for Queue<K> {
-    fn clone(&self) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-        }
-    }
-}
-
-impl<K: Resource<DynamicType = ()>> Default for Queue<K> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<K: Resource<DynamicType = ()>> fmt::Debug for Queue<K> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Queue")
-            .field("depth", &self.depth())
-            .finish_non_exhaustive()
-    }
-}
 
 /// How a reconcile ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -277,7 +207,7 @@ where
                 Some(ended) = self.running.join_next() => if let Ok((object, verdict, took)) = ended {
                     self.finish(object, &verdict, took);
                 },
-                () = queue.shared.changed.notified() => {}
+                () = queue.changed() => {}
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && has_worker => {}
             }
         }
@@ -434,22 +364,10 @@ fn judge<E: ReconcileError>(attempt: Attempt<E>) -> Verdict {
             tracing::debug!(?outcome, "reconciled");
             Verdict::Ended(outcome)
         }
-        Ok(Ok(Err(error))) => Verdict::Failed(error.category(), describe(&error)),
+        Ok(Ok(Err(error))) => Verdict::Failed(error.category(), with_sources(&error)),
         Ok(Err(_panic)) => Verdict::Panicked,
         Err(_elapsed) => Verdict::TimedOut,
     }
-}
-
-/// An error with all its sources, in one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

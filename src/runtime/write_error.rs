@@ -4,6 +4,7 @@ use std::fmt;
 
 use kube::core::Status;
 
+use super::error_chain::with_sources;
 use super::runner::{ErrorCategory, ReconcileError};
 
 /// What the API server says of a JSON patch whose test fails, which with our patches means another UID.
@@ -153,21 +154,6 @@ fn concise(message: &str) -> String {
     let end = said.floor_char_boundary(MOST_MESSAGE);
     let dots = if end < said.len() { "..." } else { "" };
     format!("{}{dots}", said.get(..end).unwrap_or_default())
-}
-
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let next = error.to_string();
-        // kube's own messages repeat their source.
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub fn client(group: &Group) -> Service {
     for (key, value) in options.labels.iter().flatten() {
         labels.entry(key.clone()).or_insert_with(|| value.clone());
     }
-    metadata.annotations = options.annotations.clone();
+    metadata.annotations.clone_from(&options.annotations);
     Service {
         metadata,
         spec: Some(client_spec(group, options, service_type, ports)),

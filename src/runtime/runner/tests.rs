@@ -1,3 +1,4 @@
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -390,12 +391,4 @@ async fn a_shutdown_before_the_caches_are_warm_ends_at_once() {
     started.warm.store(false, Ordering::Release);
     started.shutdown.cancel();
     started.task.await.unwrap();
-}
-
-#[test]
-fn an_error_is_told_with_all_its_causes() {
-    #[derive(Debug, thiserror::Error)]
-    #[error("outer")]
-    struct Outer(#[source] Failed);
-    assert_eq!(describe(&Outer(Failed(ErrorCategory::Invalid))), "outer: failed");
 }

@@ -132,3 +132,8 @@ fn after_value(text: &str) -> Option<&str> {
     values.next()?.ok()?;
     text.get(values.byte_offset()..)?.strip_prefix(": ")
 }
+
+/// The documents of a YAML file.
+pub(crate) fn documents(text: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(text).expect("a manifest is YAML")
+}

@@ -2,7 +2,14 @@
 
 mod change;
 mod group_cases;
+mod kubectl;
+mod largest;
 mod manifest;
+mod role;
 mod rule;
+mod sample;
 mod schema;
+mod status;
 mod template_cases;
+mod tidb_operator;
+mod tidb_operator_rule;

@@ -1,13 +1,16 @@
 //! Which cluster the tests run against, and what they need there beforehand.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleRef, Subject};
 use kube::api::{Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
+
+use super::kubectl::Kubectl;
+use super::wait::{eventually, expect};
 
 /// Only this variable chooses the cluster; whatever `KUBECONFIG` says is left alone.
 const KUBECONFIG: &str = "TIPROXY_OPERATOR_TEST_KUBECONFIG";
@@ -75,35 +78,52 @@ pub(crate) async fn client(kubeconfig: &Path) -> Client {
     Client::try_from(config).expect("a client can be made")
 }
 
-/// Installs the definitions and grants the operator's rights, once for all tests of this process.
-pub(crate) fn prepare(settings: &Settings, runtime: &tokio::runtime::Runtime) {
+/// Installs the definitions and grants the operator's rights, once for all tests of this process. In a cluster of
+/// the user's, which has no audit log for us, that is up to `hack/test.sh`: its definitions may be somebody else's.
+pub(crate) fn prepare(settings: &'static Settings, runtime: &tokio::runtime::Runtime) {
     static PREPARED: OnceLock<()> = OnceLock::new();
     PREPARED.get_or_init(|| {
-        let crds = repository("config/crd");
-        let optional = crds.join("optional");
-        let definitions = [
-            "--filename",
-            &crds.to_string_lossy(),
-            "--filename",
-            &optional.to_string_lossy(),
-        ];
-        let role = repository("config/rbac/role.yaml");
-        let apply = ["apply", "--server-side", "--force-conflicts"];
-        kubectl(settings, &[&apply[..], &definitions[..]].concat());
-        kubectl(
-            settings,
-            &[&apply[..], &["--filename", &role.to_string_lossy()]].concat(),
-        );
-        kubectl(
-            settings,
-            &[
-                &["wait", "--for=condition=Established", "--timeout=30s"],
-                &definitions[..],
-            ]
-            .concat(),
-        );
-        runtime.block_on(bind_role(settings));
+        let directory = output_directory().join(format!("prepare-{}", std::process::id()));
+        let kubectl = Kubectl::new(settings, "default", &directory);
+        runtime.block_on(async {
+            if settings.audit_log.is_some() {
+                install(&kubectl).await;
+                bind_role(settings).await;
+            }
+            wait_until_served(&kubectl).await;
+        });
+        std::fs::remove_dir_all(&directory).expect("kubectl's cache can be removed");
     });
+}
+
+async fn install(kubectl: &Kubectl) {
+    let path = |path: &str| repository(path).to_string_lossy().into_owned();
+    let (crds, optional, role) = (
+        path("config/crd"),
+        path("config/crd/optional"),
+        path("config/rbac/role.yaml"),
+    );
+    let definitions = ["--filename", &crds, "--filename", &optional];
+    let apply = ["apply", "--server-side", "--force-conflicts"];
+    kubectl.succeed(&[&apply[..], &definitions[..]].concat()).await;
+    kubectl
+        .succeed(&[&apply[..], &["--filename", &role]].concat())
+        .await;
+    let established = ["wait", "--for=condition=Established", "--timeout=30s"];
+    kubectl
+        .succeed(&[&established[..], &definitions[..]].concat())
+        .await;
+}
+
+/// Until discovery has the short names, a kubectl that asks would not know them, and remember that.
+async fn wait_until_served(kubectl: &Kubectl) {
+    eventually(Duration::from_secs(30), "the kinds are served", async || {
+        let kinds = kubectl
+            .succeed(&["api-resources", "--api-group=core.pingcap.com", "--no-headers"])
+            .await;
+        expect(kinds.lines().count() >= 3, kinds)
+    })
+    .await;
 }
 
 /// Gives the operator's user the role that is shipped for its service account.
@@ -134,26 +154,4 @@ async fn bind_role(settings: &Settings) {
         )
         .await
         .expect("the operator's role can be bound");
-}
-
-fn kubectl(settings: &Settings, arguments: &[&str]) {
-    let output = Command::new(&settings.kubectl)
-        .env_remove("KUBECONFIG")
-        .env("KUBECACHEDIR", kubectl_cache())
-        .arg("--kubeconfig")
-        .arg(&settings.kubeconfig)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("kubectl can be started");
-    assert!(
-        output.status.success(),
-        "kubectl {arguments:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-/// One cache per process: another cluster may have had the same address before.
-pub(crate) fn kubectl_cache() -> PathBuf {
-    output_directory().join(format!("kubectl-cache-{}", std::process::id()))
 }

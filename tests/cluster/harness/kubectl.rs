@@ -1,18 +1,19 @@
 //! kubectl, as a user runs it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::cluster::{self, Settings};
+use super::cluster::Settings;
 
 /// kubectl with a kubeconfig and a namespace.
 pub(crate) struct Kubectl {
     program: PathBuf,
     kubeconfig: PathBuf,
     namespace: String,
+    cache: PathBuf,
 }
 
 /// What a run of kubectl gave.
@@ -25,11 +26,13 @@ pub(crate) struct Output {
 }
 
 impl Kubectl {
-    pub(crate) fn new(settings: &Settings, namespace: &str) -> Self {
+    /// The cache is below `directory`: another cluster may have had the same address before.
+    pub(crate) fn new(settings: &Settings, namespace: &str, directory: &Path) -> Self {
         Self {
             program: settings.kubectl.clone(),
             kubeconfig: settings.kubeconfig.clone(),
             namespace: namespace.to_owned(),
+            cache: directory.join("kubectl-cache"),
         }
     }
 
@@ -42,7 +45,7 @@ impl Kubectl {
     pub(crate) async fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
         let mut child = Command::new(&self.program)
             .env_remove("KUBECONFIG")
-            .env("KUBECACHEDIR", cluster::kubectl_cache())
+            .env("KUBECACHEDIR", &self.cache)
             .arg("--kubeconfig")
             .arg(&self.kubeconfig)
             .args(["--namespace", &self.namespace])

@@ -1,4 +1,26 @@
-//! What every test against a cluster needs: see [`run`].
+//! What every test against a cluster needs. A test looks like this:
+//!
+//! ```text
+//! #[test]
+//! #[ignore = "needs a cluster: ./hack/test.sh"]
+//! fn a_group_becomes_ready() {
+//!     harness::run(async |test| {
+//!         let history = test.record_history().await;
+//!         let audit = test.audit();
+//!         let mut operator = test.start_operator().await;
+//!         test.apply(&json!({"apiVersion": "core.pingcap.com/v1alpha1", "kind": "TiProxyGroup", ...})).await;
+//!         eventually(Duration::from_secs(30), "the group is ready", async || {
+//!             let group = test.api::<TiProxyGroup>().get("web").await.unwrap();
+//!             let ready = group.status.and_then(|status| status.ready_replicas);
+//!             expect(ready == Some(3), ready)
+//!         })
+//!         .await;
+//!         assert_eq!(count(&audit.writes())["create pods 201"], 3);
+//!         replay(&history.entries().await, |state, change| assert!(state.len() < 20, "{change:?}"));
+//!         assert!(operator.stop().await.success());
+//!     });
+//! }
+//! ```
 
 pub(crate) mod audit;
 pub(crate) mod cluster;
@@ -6,11 +28,11 @@ pub(crate) mod history;
 pub(crate) mod kubectl;
 pub(crate) mod namespace;
 pub(crate) mod objects;
-#[allow(dead_code, reason = "used by the tests of the controllers")]
 pub(crate) mod operator;
 pub(crate) mod wait;
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -23,7 +45,7 @@ use kubectl::Kubectl;
 use operator::Operator;
 
 /// How long a test may take before it counts as hanging.
-const TIME_LIMIT: Duration = Duration::from_secs(300);
+const TIME_LIMIT: Duration = Duration::from_mins(5);
 
 /// What a test works with: a namespace of its own, as the cluster's administrator.
 pub(crate) struct Test {
@@ -35,6 +57,8 @@ pub(crate) struct Test {
     pub(crate) namespace: String,
     /// kubectl, as administrator, in the test's namespace.
     pub(crate) kubectl: Kubectl,
+    /// Where the test leaves its logs; it goes when the test succeeds.
+    pub(crate) directory: PathBuf,
     settings: &'static Settings,
 }
 
@@ -63,7 +87,7 @@ impl Test {
         let operator = Operator::spawn(
             &self.settings.operator_kubeconfig,
             &self.namespace,
-            &self.directory(),
+            &self.directory,
             arguments,
         );
         operator.wait_until_ready().await;
@@ -78,13 +102,6 @@ impl Test {
     /// Records every change in the test's namespace from now on.
     pub(crate) async fn record_history(&self) -> History {
         History::record(self.client.clone(), &self.namespace).await
-    }
-
-    /// Where the test leaves its logs.
-    fn directory(&self) -> std::path::PathBuf {
-        let directory = cluster::output_directory().join(&self.namespace);
-        std::fs::create_dir_all(&directory).expect("the test's directory can be made");
-        directory
     }
 }
 
@@ -105,17 +122,22 @@ pub(crate) fn run_within(limit: Duration, test: impl AsyncFnOnce(&Test)) {
     runtime.block_on(async {
         let client = cluster::client(&settings.kubeconfig).await;
         let namespace = namespace::create(&client).await;
+        let directory = cluster::output_directory().join(&namespace);
+        std::fs::create_dir_all(&directory).expect("the test's directory can be made");
         let context = Test {
             name: std::thread::current().name().unwrap_or("main").to_owned(),
-            kubectl: Kubectl::new(settings, &namespace),
+            kubectl: Kubectl::new(settings, &namespace, &directory),
             client,
             namespace,
+            directory,
             settings,
         };
         let outcome = AssertUnwindSafe(tokio::time::timeout(limit, test(&context)))
             .catch_unwind()
             .await;
-        if !matches!(outcome, Ok(Ok(()))) {
+        if matches!(outcome, Ok(Ok(()))) {
+            std::fs::remove_dir_all(&context.directory).expect("the test's directory can be removed");
+        } else {
             namespace::print_state(&context).await;
         }
         namespace::delete(&context.client, &context.namespace).await;

@@ -77,14 +77,14 @@ pub(crate) async fn print_state(test: &Test) {
             output.stderr
         );
     }
-    for entry in std::fs::read_dir(test.directory())
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        let log = std::fs::read_to_string(entry.path()).unwrap_or_default();
+    for entry in std::fs::read_dir(&test.directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            continue;
+        }
+        let log = std::fs::read_to_string(&path).unwrap_or_default();
         let lines: Vec<_> = log.lines().collect();
         let last = &lines[lines.len().saturating_sub(40)..];
-        println!("--- the end of {}\n{}", entry.path().display(), last.join("\n"));
+        println!("--- the end of {}\n{}", path.display(), last.join("\n"));
     }
 }
