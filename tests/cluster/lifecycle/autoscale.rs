@@ -1,4 +1,4 @@
-//! What a HorizontalPodAutoscaler needs: replicas and a selector in the scale subresource.
+//! What a `HorizontalPodAutoscaler` needs: replicas and a selector in the scale subresource.
 
 use std::time::Duration;
 
@@ -66,17 +66,34 @@ fn a_horizontal_pod_autoscaler_finds_its_target() {
         });
         test.apply(&autoscaler).await;
         // The controller looks every 15 s; a new kind it learns of within 30 s.
-        eventually(Duration::from_secs(180), "the autoscaler found its target", async || {
-            let found: HorizontalPodAutoscaler = scenario.get("web").await;
-            let conditions = found.status.and_then(|status| status.conditions).unwrap_or_default();
-            let able = conditions.iter().any(|condition| condition.type_ == "AbleToScale" && condition.status == "True");
-            if able { Ok(()) } else { Err(format!("{conditions:?}")) }
-        })
+        eventually(
+            Duration::from_mins(3),
+            "the autoscaler found its target",
+            async || {
+                let found: HorizontalPodAutoscaler = scenario.get("web").await;
+                let conditions = found
+                    .status
+                    .and_then(|status| status.conditions)
+                    .unwrap_or_default();
+                let able = conditions
+                    .iter()
+                    .any(|condition| condition.type_ == "AbleToScale" && condition.status == "True");
+                if able {
+                    Ok(())
+                } else {
+                    Err(format!("{conditions:?}"))
+                }
+            },
+        )
         .await;
         // It needs no metrics to keep to its minimum.
-        let three = eventually(Duration::from_secs(120), "there are three", async || {
+        let three = eventually(Duration::from_mins(2), "there are three", async || {
             let found: TiProxyGroup = scenario.get(GROUP).await;
-            if found.spec.replicas == 3 { Ok(()) } else { Err(found.spec.replicas.to_string()) }
+            if found.spec.replicas == 3 {
+                Ok(())
+            } else {
+                Err(found.spec.replicas.to_string())
+            }
         });
         three.await;
         scenario.ready(GROUP).await;

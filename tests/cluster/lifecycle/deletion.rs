@@ -19,15 +19,19 @@ fn in_the_background_services_outlive_the_tiproxies() {
         let scenario = Scenario::start(test).await;
         test.apply(&group(GROUP, 3)).await;
         scenario.ready(GROUP).await;
-        scenario.delete::<TiProxyGroup>(GROUP, PropagationPolicy::Background).await;
+        scenario
+            .delete::<TiProxyGroup>(GROUP, PropagationPolicy::Background)
+            .await;
         scenario.all_gone(GROUP).await;
         let entries = scenario.entries().await;
         let deleted = |kind: &'static str| {
-            let entries = entries.iter().filter(move |entry| entry.kind == kind && entry.change == Change::Deleted);
+            let entries = entries
+                .iter()
+                .filter(move |entry| entry.kind == kind && entry.change == Change::Deleted);
             entries.map(|entry| entry.resource_version)
         };
+        assert!(deleted("TiProxy").max() < deleted("Service").min());
         assert!(deleted("TiProxy").max() < deleted("TiProxyGroup").min());
-        assert!(deleted("TiProxyGroup").max() < deleted("Service").min());
         assert!(deleted("Pod").max() < deleted("TiProxy").max());
         let counts = ["Pod", "TiProxy", "Service"].map(|kind| deleted(kind).count());
         assert_eq!(counts, [3, 3, 2]);
@@ -42,7 +46,9 @@ fn in_the_foreground_everything_goes_before_the_group() {
         let scenario = Scenario::start(test).await;
         test.apply(&group(GROUP, 2)).await;
         scenario.ready(GROUP).await;
-        scenario.delete::<TiProxyGroup>(GROUP, PropagationPolicy::Foreground).await;
+        scenario
+            .delete::<TiProxyGroup>(GROUP, PropagationPolicy::Foreground)
+            .await;
         scenario.group_gone(GROUP).await;
         // What blocks the owner's deletion is gone with the owner; nothing has to be waited for.
         assert_eq!(scenario.of_group::<TiProxy>(GROUP).await.len(), 0);
@@ -62,12 +68,17 @@ fn orphans_run_on_and_are_adopted_by_a_group_of_the_same_name() {
         let old = scenario.ready(GROUP).await.uid();
         let pods = scenario.pod_uids(GROUP).await;
         let services = scenario.of_group::<Service>(GROUP).await;
-        scenario.delete::<TiProxyGroup>(GROUP, PropagationPolicy::Orphan).await;
+        scenario
+            .delete::<TiProxyGroup>(GROUP, PropagationPolicy::Orphan)
+            .await;
         scenario.group_gone(GROUP).await;
         let instances = scenario.of_group::<TiProxy>(GROUP).await;
         assert_eq!(instances.len(), 3);
         for instance in instances.values() {
-            assert_eq!((instance.owner_references(), &instance.metadata.deletion_timestamp), (&[][..], &None));
+            assert_eq!(
+                (instance.owner_references(), &instance.metadata.deletion_timestamp),
+                (&[][..], &None)
+            );
         }
         scenario.rest().await;
         assert_eq!(scenario.pod_uids(GROUP).await, pods);
@@ -88,7 +99,9 @@ fn orphans_run_on_and_are_adopted_by_a_group_of_the_same_name() {
         // What was adopted is the group's own in every respect.
         scenario.change(GROUP, json!({"replicas": 1})).await;
         scenario.ready(GROUP).await;
-        scenario.delete::<TiProxyGroup>(GROUP, PropagationPolicy::Background).await;
+        scenario
+            .delete::<TiProxyGroup>(GROUP, PropagationPolicy::Background)
+            .await;
         scenario.all_gone(GROUP).await;
         scenario.finish().await;
     });
@@ -102,7 +115,9 @@ fn nothing_that_is_wrong_holds_a_deletion_up() {
         let background = PropagationPolicy::Background;
         // There never was a Cluster.
         test.apply(&group_of_cluster("alone", 2)).await;
-        scenario.condition("alone", "Ready", "False", "ClusterNotFound").await;
+        scenario
+            .condition("alone", "Ready", "False", "ClusterNotFound")
+            .await;
         scenario.delete::<TiProxyGroup>("alone", background.clone()).await;
         scenario.all_gone("alone").await;
 
@@ -122,24 +137,38 @@ fn nothing_that_is_wrong_holds_a_deletion_up() {
         for name in names {
             scenario.ready(name).await;
         }
-        scenario.change_template("spoilt", json!({"config": "labels={\"group\":\"oltp\"}"})).await;
-        scenario.condition("spoilt", "Stalled", "True", "InvalidSpec").await;
-        scenario.delete::<TiProxyGroup>("spoilt", background.clone()).await;
+        scenario
+            .change_template("spoilt", json!({"config": "labels={\"group\":\"oltp\"}"}))
+            .await;
+        scenario
+            .condition("spoilt", "Stalled", "True", "InvalidSpec")
+            .await;
+        scenario
+            .delete::<TiProxyGroup>("spoilt", background.clone())
+            .await;
         scenario.all_gone("spoilt").await;
-        scenario.delete::<TiProxyGroup>("invalid", background.clone()).await;
+        scenario
+            .delete::<TiProxyGroup>("invalid", background.clone())
+            .await;
         scenario.all_gone("invalid").await;
         let mut invalid = group_of_cluster("invalid", 1);
         invalid["spec"]["template"]["spec"]["config"] = "]".into();
         test.apply(&invalid).await;
-        scenario.condition("invalid", "Stalled", "True", "InvalidSpec").await;
-        scenario.delete::<TiProxyGroup>("invalid", background.clone()).await;
+        scenario
+            .condition("invalid", "Stalled", "True", "InvalidSpec")
+            .await;
+        scenario
+            .delete::<TiProxyGroup>("invalid", background.clone())
+            .await;
         scenario.all_gone("invalid").await;
 
         // The Cluster is paused.
         test.apply(&cluster(&json!({"paused": true}))).await;
         scenario.change("stopped", json!({"replicas": 3})).await;
         scenario.condition("stopped", "Ready", "False", "Paused").await;
-        scenario.delete::<TiProxyGroup>("stopped", background.clone()).await;
+        scenario
+            .delete::<TiProxyGroup>("stopped", background.clone())
+            .await;
         scenario.all_gone("stopped").await;
 
         // The Cluster has gone.
@@ -160,14 +189,20 @@ fn a_namespace_goes_with_all_that_is_in_it() {
         scenario.ready(GROUP).await;
         scenario.verdict().await;
         let namespaces = Api::<Namespace>::all(test.client.clone());
-        namespaces.delete(&test.namespace, &DeleteParams::default()).await.unwrap();
+        namespaces
+            .delete(&test.namespace, &DeleteParams::default())
+            .await
+            .unwrap();
         eventually(PATIENCE, "the namespace is gone", async || {
             let left = namespaces.get_opt(&test.namespace).await.unwrap();
             expect(left.is_none(), left.and_then(|left| left.status))
         })
         .await;
         let everywhere = ListParams::default().fields(&format!("metadata.namespace={}", test.namespace));
-        let pods = Api::<Pod>::all(test.client.clone()).list(&everywhere).await.unwrap();
+        let pods = Api::<Pod>::all(test.client.clone())
+            .list(&everywhere)
+            .await
+            .unwrap();
         assert_eq!(pods.items.len(), 0);
         // The harness deletes it again.
         let again = Namespace {

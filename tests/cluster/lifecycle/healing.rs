@@ -30,7 +30,12 @@ where
 {
     let what = format!("another {name} is there");
     let found = eventually(PATIENCE, &what, async || {
-        let found = scenario.test.api::<K>().get_opt(name).await.expect("the API answers");
+        let found = scenario
+            .test
+            .api::<K>()
+            .get_opt(name)
+            .await
+            .expect("the API answers");
         let new = found.as_ref().and_then(ResourceExt::uid);
         expect(new.is_some() && new != old, found)
     });
@@ -65,15 +70,21 @@ fn whatever_the_user_deletes_comes_back() {
         assert_eq!(after["web-tiproxy-1"], before["web-tiproxy-1"]);
 
         let old = scenario.get::<TiProxy>("web-1").await.uid();
-        scenario.delete::<TiProxy>("web-1", PropagationPolicy::Background).await;
+        scenario
+            .delete::<TiProxy>("web-1", PropagationPolicy::Background)
+            .await;
         eventually(PATIENCE, "another TiProxy takes its place", async || {
             let instances = scenario.of_group::<TiProxy>(GROUP).await;
             let replaced = instances.values().all(|instance| instance.uid() != old);
-            expect(instances.len() == 2 && replaced, instances.keys().collect::<Vec<_>>())
+            expect(instances.len() == 2 && replaced, instances.len())
         })
         .await;
         scenario.ready(GROUP).await;
-        assert_eq!(scenario.pod_uids(GROUP).await["web-tiproxy-0"], after["web-tiproxy-0"]);
+        assert_eq!(
+            scenario.pod_uids(GROUP).await["web-tiproxy-0"],
+            after["web-tiproxy-0"]
+        );
+        scenario.calm().await;
         scenario.finish().await;
     });
 }
@@ -90,17 +101,27 @@ fn what_somebody_writes_into_our_objects_is_corrected() {
         let service: Service = scenario.get("web-tiproxy").await;
         let parameters = PatchParams::default();
         let patch = Patch::Merge(json!({"data": {"config.toml": "broken", "other": "file"}}));
-        test.api::<ConfigMap>().patch("web-tiproxy-0", &parameters, &patch).await.unwrap();
+        test.api::<ConfigMap>()
+            .patch("web-tiproxy-0", &parameters, &patch)
+            .await
+            .unwrap();
         let patch = Patch::Merge(json!({"spec": {"selector": {"pingcap.com/group": "other"}}}));
-        test.api::<Service>().patch("web-tiproxy", &parameters, &patch).await.unwrap();
+        test.api::<Service>()
+            .patch("web-tiproxy", &parameters, &patch)
+            .await
+            .unwrap();
         eventually(PATIENCE, "both are as they were", async || {
             let now: ConfigMap = scenario.get("web-tiproxy-0").await;
             let current: Service = scenario.get("web-tiproxy").await;
-            expect(now.data == config.data && current.spec == service.spec, (now.data, current.spec))
+            expect(
+                now.data == config.data && current.spec == service.spec,
+                (now.data, current.spec),
+            )
         })
         .await;
         scenario.ready(GROUP).await;
         assert_eq!(scenario.pod_uids(GROUP).await, before);
+        scenario.calm().await;
         scenario.finish().await;
     });
 }
@@ -126,6 +147,7 @@ fn an_evicted_pod_is_replaced() {
         scenario.ready(GROUP).await;
         let instances = scenario.of_group::<TiProxy>(GROUP).await;
         assert!(instances.keys().eq(&names("web", 2)));
+        scenario.calm().await;
         scenario.finish().await;
     });
 }
@@ -137,18 +159,23 @@ fn pods_that_are_lost_during_a_roll_do_not_break_the_limits() {
         let scenario = Scenario::start(test).await;
         test.apply(&group(GROUP, 4)).await;
         scenario.ready(GROUP).await;
-        scenario.change_template(GROUP, json!({"version": "v1.3.2"})).await;
+        scenario
+            .change_template(GROUP, json!({"version": "v1.3.2"}))
+            .await;
         for round in 0..3 {
             // Whichever Pod is there: an old one, or one of those that replace them.
             let name = eventually(PATIENCE, "a Pod can be taken", async || {
                 let pods = scenario.of_group::<Pod>(GROUP).await;
-                let mut there = pods.into_iter().filter(|(_, pod)| pod.metadata.deletion_timestamp.is_none());
+                let mut there = pods
+                    .into_iter()
+                    .filter(|(_, pod)| pod.metadata.deletion_timestamp.is_none());
                 there.nth(round).map(|(name, _)| name).ok_or_else(String::new)
             })
             .await;
             scenario.delete_if_there::<Pod>(&name).await;
         }
         scenario.ready(GROUP).await;
+        scenario.calm().await;
         scenario.finish().await;
     });
 }

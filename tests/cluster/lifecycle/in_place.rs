@@ -40,7 +40,10 @@ fn without_a_surge_pods_are_replaced_under_their_names() {
         scenario.ready(GROUP).await;
         let uids = async || -> BTreeMap<_, _> {
             let instances = scenario.of_group::<TiProxy>(GROUP).await;
-            instances.into_iter().map(|(name, instance)| (name, instance.uid())).collect()
+            instances
+                .into_iter()
+                .map(|(name, instance)| (name, instance.uid()))
+                .collect()
         };
         let (instances, pods) = (uids().await, scenario.pod_uids(GROUP).await);
         let change = json!({"version": "v1.3.2", "config": "[log]\nlevel = \"warn\"\n"});

@@ -12,10 +12,15 @@ use crate::harness::wait::{eventually, expect};
 async fn half_way(scenario: &Scenario<'_>) {
     scenario.test.apply(&group(GROUP, 4)).await;
     scenario.ready(GROUP).await;
-    scenario.change_template(GROUP, json!({"version": "v1.3.2"})).await;
+    scenario
+        .change_template(GROUP, json!({"version": "v1.3.2"}))
+        .await;
     eventually(PATIENCE, "the roll is under way", async || {
         let instances = scenario.of_group::<TiProxy>(GROUP).await;
-        let new = instances.values().filter(|instance| instance.spec.template.version == "v1.3.2").count();
+        let new = instances
+            .values()
+            .filter(|instance| instance.spec.template.version == "v1.3.2")
+            .count();
         expect((2..=3).contains(&new), instances.len())
     })
     .await;
@@ -23,7 +28,10 @@ async fn half_way(scenario: &Scenario<'_>) {
 
 async fn versions(scenario: &Scenario<'_>) -> Vec<String> {
     let instances = scenario.of_group::<TiProxy>(GROUP).await;
-    instances.into_values().map(|instance| instance.spec.template.version).collect()
+    instances
+        .into_values()
+        .map(|instance| instance.spec.template.version)
+        .collect()
 }
 
 #[test]
@@ -32,14 +40,18 @@ fn a_rollback_in_the_middle_of_a_roll() {
     harness::run(async |test| {
         let scenario = Scenario::start(test).await;
         half_way(&scenario).await;
-        scenario.change_template(GROUP, json!({"version": "v1.3.1"})).await;
+        scenario
+            .change_template(GROUP, json!({"version": "v1.3.1"}))
+            .await;
         let before = scenario.of_group::<TiProxy>(GROUP).await;
         scenario.ready(GROUP).await;
         assert_eq!(versions(&scenario).await, ["v1.3.1"; 4]);
         // Who was still of the old version need not have gone; a decision from before the rollback may be on its way.
         let after = scenario.of_group::<TiProxy>(GROUP).await;
         let went = before.values().filter(|instance| {
-            let same = after.get(&instance.name_any()).is_some_and(|now| now.uid() == instance.uid());
+            let same = after
+                .get(&instance.name_any())
+                .is_some_and(|now| now.uid() == instance.uid());
             let stays = instance.metadata.deletion_timestamp.is_none();
             instance.spec.template.version == "v1.3.1" && stays && !same
         });
@@ -54,7 +66,9 @@ fn a_third_version_in_the_middle_of_a_roll() {
     harness::run(async |test| {
         let scenario = Scenario::start(test).await;
         half_way(&scenario).await;
-        scenario.change_template(GROUP, json!({"version": "v1.3.3"})).await;
+        scenario
+            .change_template(GROUP, json!({"version": "v1.3.3"}))
+            .await;
         scenario.ready(GROUP).await;
         assert_eq!(versions(&scenario).await, ["v1.3.3"; 4]);
         scenario.finish().await;
@@ -72,7 +86,9 @@ fn scaling_in_the_middle_of_a_roll() {
         assert_eq!(versions(&scenario).await, ["v1.3.2"; 6]);
         assert_eq!(grown.status.unwrap().updated_replicas, Some(6));
 
-        scenario.change_template(GROUP, json!({"version": "v1.3.1"})).await;
+        scenario
+            .change_template(GROUP, json!({"version": "v1.3.1"}))
+            .await;
         eventually(PATIENCE, "somebody new is there", async || {
             let versions = versions(&scenario).await;
             expect(versions.iter().any(|version| version == "v1.3.1"), versions)
@@ -96,7 +112,13 @@ fn a_paused_roll_stops_and_goes_on() {
         // Scaling goes on, and leaves the old ones alone as long as it adds.
         scenario.change(GROUP, json!({"replicas": 5})).await;
         eventually(PATIENCE, "there are five", async || {
-            let status = test.api::<TiProxyGroup>().get(GROUP).await.unwrap().status.unwrap();
+            let status = test
+                .api::<TiProxyGroup>()
+                .get(GROUP)
+                .await
+                .unwrap()
+                .status
+                .unwrap();
             expect(status.available_replicas >= Some(5), status)
         })
         .await;

@@ -23,6 +23,10 @@
 
 mod ownership;
 #[cfg(test)]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "literals read better without references"
+)]
 mod tests;
 mod view;
 
@@ -35,7 +39,8 @@ use serde_json::Value;
 use crate::harness::history::{Change, Entry, State};
 pub(crate) use ownership::{Delete, delete_violations};
 use view::{
-    Limits, has_ended, is_active, is_leaving, is_pod_ready, limits, observed_generation, owner, pod_inputs, ready_since, time_of,
+    Limits, has_ended, is_active, is_leaving, is_pod_ready, limits, observed_generation, owner, pod_inputs,
+    ready_since, time_of,
 };
 
 /// Seconds for which the loss of an available instance may be unknown to the operator.
@@ -152,12 +157,20 @@ impl Judge<'_> {
             return;
         };
         // Whether minReadySeconds had just passed is for nobody to say within the second.
-        let strictest = specs.iter().map(|limits| limits.min_ready).max().unwrap_or_default();
+        let strictest = specs
+            .iter()
+            .map(|limits| limits.min_ready)
+            .max()
+            .unwrap_or_default();
         let margin = i64::from(strictest > 0);
         if !self.is_available(leaver, strictest + margin) {
             return;
         }
-        let mildest = specs.iter().map(|limits| limits.min_ready).min().unwrap_or_default();
+        let mildest = specs
+            .iter()
+            .map(|limits| limits.min_ready)
+            .min()
+            .unwrap_or_default();
         let floor = specs
             .iter()
             .map(|limits| limits.replicas - limits.max_unavailable)
@@ -168,14 +181,21 @@ impl Judge<'_> {
             .filter(|instance| uid(instance) != uid(leaver) && self.stays_available(instance, mildest))
             .count();
         if i64::try_from(stay).unwrap_or(i64::MAX) < floor {
-            self.report("(b)", entry, &format!("{stay} stay available of at least {floor}"));
+            self.report(
+                "(b)",
+                entry,
+                &format!("{stay} stay available of at least {floor}"),
+            );
         }
     }
 
     /// (b) for Pods: whoever stays keeps the Pod that it asked for.
     fn judge_pod(&mut self, entry: &Entry) {
         let pod = &entry.object;
-        let Some(instance) = owner(pod).and_then(|owner| self.by_uid("TiProxy", &owner.uid)).cloned() else {
+        let Some(instance) = owner(pod)
+            .and_then(|owner| self.by_uid("TiProxy", &owner.uid))
+            .cloned()
+        else {
             return;
         };
         let Some(previous) = self.previous(entry) else {
@@ -217,7 +237,9 @@ impl Judge<'_> {
                 .filter(|instance| is_active(instance) || self.outside.contains(&uid(instance)))
                 .partition(|instance| is_active(instance));
             let version = &object.data["spec"]["template"]["spec"]["version"];
-            let updated = active.iter().all(|instance| instance.data["spec"]["version"] == *version);
+            let updated = active
+                .iter()
+                .all(|instance| instance.data["spec"]["version"] == *version);
             let most = active.len() + gone.len();
             let count = |number| i64::try_from(number).unwrap_or(i64::MAX);
             if !(count(active.len())..=count(most)).contains(&wanted) || !updated {
@@ -312,7 +334,10 @@ impl Judge<'_> {
 /// The change in words, with the place in the history.
 fn describe(entry: &Entry) -> String {
     let name = entry.object.name_any();
-    format!("{:?} {} {name} at {}", entry.change, entry.kind, entry.resource_version)
+    format!(
+        "{:?} {} {name} at {}",
+        entry.change, entry.kind, entry.resource_version
+    )
 }
 
 fn uid(object: &DynamicObject) -> String {

@@ -2,6 +2,7 @@
 
 mod autoscale;
 mod deletion;
+mod document;
 mod healing;
 mod in_place;
 mod interruption;
@@ -9,5 +10,6 @@ mod invariants;
 mod metadata;
 mod pd;
 mod rollout;
+mod samples;
 mod scale;
 mod scenario;

@@ -5,8 +5,9 @@ use kube::api::{Patch, PatchParams, PropagationPolicy};
 use serde_json::{Value, json};
 use tiproxy_operator::api::Cluster;
 
-use super::scenario::{GROUP, Scenario, all_differ, group};
+use super::scenario::{GROUP, PATIENCE, Scenario, all_differ, group};
 use crate::harness;
+use crate::harness::wait::{eventually, expect};
 
 /// A group that finds PD through the Cluster `basic`.
 pub(super) fn group_of_cluster(name: &str, replicas: i32) -> Value {
@@ -58,7 +59,9 @@ fn a_new_answer_rolls_and_a_lost_one_changes_nothing() {
     harness::run(async |test| {
         let scenario = Scenario::start(test).await;
         test.apply(&group_of_cluster(GROUP, 2)).await;
-        let message = scenario.condition(GROUP, "Ready", "False", "ClusterNotFound").await;
+        let message = scenario
+            .condition(GROUP, "Ready", "False", "ClusterNotFound")
+            .await;
         assert!(message.contains("Cluster basic"), "{message}");
         test.apply(&cluster(&json!({}))).await;
         scenario.condition(GROUP, "Ready", "False", "PDNotFound").await;
@@ -66,30 +69,47 @@ fn a_new_answer_rolls_and_a_lost_one_changes_nothing() {
         test.apply(&pd_service()).await;
         scenario.ready(GROUP).await;
         let namespace = &test.namespace;
-        assert_eq!(pd_addresses(&scenario).await, format!("basic-pd.{namespace}.svc:2379"));
+        assert_eq!(
+            pd_addresses(&scenario).await,
+            format!("basic-pd.{namespace}.svc:2379")
+        );
 
         let before = scenario.pod_uids(GROUP).await;
         let patch = Patch::Merge(json!({"spec": {"customizedPDServiceName": "own-pd"}}));
         let clusters = test.api::<Cluster>();
-        clusters.patch("basic", &PatchParams::default(), &patch).await.unwrap();
+        clusters
+            .patch("basic", &PatchParams::default(), &patch)
+            .await
+            .unwrap();
         // The group's own generation did not change, so only the roll itself tells that it was seen.
-        crate::harness::wait::eventually(super::scenario::PATIENCE, "every Pod is another one", async || {
+        eventually(PATIENCE, "every Pod is another one", async || {
             let now = scenario.pod_uids(GROUP).await;
-            crate::harness::wait::expect(now.len() == 2 && all_differ(&before, &now), now)
+            expect(now.len() == 2 && all_differ(&before, &now), now)
         })
         .await;
         scenario.ready(GROUP).await;
-        assert_eq!(pd_addresses(&scenario).await, format!("own-pd.{namespace}.svc:2379"));
+        assert_eq!(
+            pd_addresses(&scenario).await,
+            format!("own-pd.{namespace}.svc:2379")
+        );
 
         let running = scenario.pod_uids(GROUP).await;
-        scenario.delete::<Service>("basic-pd", PropagationPolicy::Background).await;
-        scenario.delete::<Cluster>("basic", PropagationPolicy::Background).await;
+        scenario
+            .delete::<Service>("basic-pd", PropagationPolicy::Background)
+            .await;
+        scenario
+            .delete::<Cluster>("basic", PropagationPolicy::Background)
+            .await;
         // Scaling goes on with what was known last.
         scenario.change(GROUP, json!({"replicas": 3})).await;
         scenario.ready(GROUP).await;
         let after = scenario.pod_uids(GROUP).await;
         assert!(running.iter().all(|(name, uid)| after.get(name) == Some(uid)));
-        assert_eq!(pd_addresses(&scenario).await, format!("own-pd.{namespace}.svc:2379"));
+        assert_eq!(
+            pd_addresses(&scenario).await,
+            format!("own-pd.{namespace}.svc:2379")
+        );
+        scenario.calm().await;
         scenario.finish().await;
     });
 }

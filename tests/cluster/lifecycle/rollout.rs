@@ -32,7 +32,12 @@ async fn roll(scenario: &Scenario<'_>, fields: Value, template: Value) -> (usize
     scenario.test.apply(&group_with(GROUP, 4, fields)).await;
     scenario.ready(GROUP).await;
     let before = scenario.pod_uids(GROUP).await;
-    let from = scenario.entries().await.last().expect("something happened").resource_version;
+    let from = scenario
+        .entries()
+        .await
+        .last()
+        .expect("something happened")
+        .resource_version;
     scenario.change_template(GROUP, template).await;
     scenario.ready(GROUP).await;
     assert!(all_differ(&before, &scenario.pod_uids(GROUP).await));
@@ -49,7 +54,9 @@ fn run_roll(test: impl AsyncFnOnce(&Test, &Scenario<'_>)) {
 
 async fn images(scenario: &Scenario<'_>) -> Vec<String> {
     let pods = scenario.of_group::<Pod>(GROUP).await;
-    let images = pods.into_values().map(|pod| pod.spec.unwrap().containers[0].image.clone().unwrap());
+    let images = pods
+        .into_values()
+        .map(|pod| pod.spec.unwrap().containers[0].image.clone().unwrap());
     images.collect()
 }
 

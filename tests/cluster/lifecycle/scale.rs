@@ -22,16 +22,26 @@ async fn scale(scenario: &Scenario<'_>, by: By, replicas: i32) {
         By::Patch => {
             let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
             let scale = groups.patch_scale(GROUP, &PatchParams::default(), &patch).await;
-            assert_eq!(scale.unwrap().spec.unwrap().replicas, Some(replicas));
+            assert_eq!(
+                scale.unwrap().spec.unwrap().replicas.unwrap_or_default(),
+                replicas
+            );
         }
         By::Put => {
             let mut scale = groups.get_scale(GROUP).await.unwrap();
             scale.spec.as_mut().unwrap().replicas = Some(replicas);
-            groups.replace_scale(GROUP, &PostParams::default(), &scale).await.unwrap();
+            groups
+                .replace_scale(GROUP, &PostParams::default(), &scale)
+                .await
+                .unwrap();
         }
         By::Kubectl => {
             let replicas = format!("--replicas={replicas}");
-            scenario.test.kubectl.succeed(&["scale", "tiproxygroup", GROUP, &replicas]).await;
+            scenario
+                .test
+                .kubectl
+                .succeed(&["scale", "tiproxygroup", GROUP, &replicas])
+                .await;
         }
     }
 }
@@ -57,11 +67,23 @@ fn replicas_follow_the_scale_subresource() {
             let count = usize::try_from(replicas).unwrap();
             let what = format!("{replicas} by {by:?}");
             let instances = scenario.of_group::<TiProxy>(GROUP).await;
-            assert!(instances.keys().eq(&names("web", count)), "{what}: {:?}", instances.keys());
+            assert!(
+                instances.keys().eq(&names("web", count)),
+                "{what}: {:?}",
+                instances.keys()
+            );
             let pods = scenario.of_group::<Pod>(GROUP).await;
-            assert!(pods.keys().eq(&names("web-tiproxy", count)), "{what}: {:?}", pods.keys());
+            assert!(
+                pods.keys().eq(&names("web-tiproxy", count)),
+                "{what}: {:?}",
+                pods.keys()
+            );
             let config_maps = scenario.of_group::<ConfigMap>(GROUP).await;
-            assert!(config_maps.keys().eq(pods.keys()), "{what}: {:?}", config_maps.keys());
+            assert!(
+                config_maps.keys().eq(pods.keys()),
+                "{what}: {:?}",
+                config_maps.keys()
+            );
             // Who was there and stays is not touched.
             for (name, uid) in scenario.pod_uids(GROUP).await {
                 assert!(before.get(&name).is_none_or(|old| *old == uid), "{what}: {name}");

@@ -21,7 +21,7 @@ use crate::harness::operator::Operator;
 use crate::harness::wait::{eventually, expect};
 
 /// Long enough for a starved machine; nothing waits for it when all is well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 /// How long nothing may be written before a group counts as being at rest.
 const SILENCE: Duration = Duration::from_secs(3);
 
@@ -66,8 +66,15 @@ impl<'a> Scenario<'a> {
         K::DynamicType: Default,
     {
         let labels = ListParams::default().labels(&format!("pingcap.com/group={group}"));
-        let list = self.test.api::<K>().list(&labels).await.expect("objects can be listed");
-        list.into_iter().map(|object| (object.name_any(), object)).collect()
+        let list = self
+            .test
+            .api::<K>()
+            .list(&labels)
+            .await
+            .expect("objects can be listed");
+        list.into_iter()
+            .map(|object| (object.name_any(), object))
+            .collect()
     }
 
     /// The UIDs of the group's Pods, by name.
@@ -81,7 +88,11 @@ impl<'a> Scenario<'a> {
     pub(crate) async fn change(&self, group: &str, spec: Value) {
         self.test
             .api::<TiProxyGroup>()
-            .patch(group, &PatchParams::default(), &Patch::Merge(json!({ "spec": spec })))
+            .patch(
+                group,
+                &PatchParams::default(),
+                &Patch::Merge(json!({ "spec": spec })),
+            )
             .await
             .unwrap_or_else(|error| panic!("{group} cannot be changed to {spec}: {error}"));
     }
@@ -98,7 +109,10 @@ impl<'a> Scenario<'a> {
         K::DynamicType: Default,
     {
         let uid = self.get::<K>(name).await.uid().expect("a stored object has one");
-        self.outside.lock().expect("nobody panicked with the lock").insert(uid);
+        self.outside
+            .lock()
+            .expect("nobody panicked with the lock")
+            .insert(uid);
         let parameters = DeleteParams {
             propagation_policy: Some(propagation),
             ..DeleteParams::default()
@@ -117,7 +131,10 @@ impl<'a> Scenario<'a> {
         let Some(uid) = found.and_then(|object| object.uid()) else {
             return;
         };
-        self.outside.lock().expect("nobody panicked with the lock").insert(uid.clone());
+        self.outside
+            .lock()
+            .expect("nobody panicked with the lock")
+            .insert(uid.clone());
         let parameters = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: Some(uid),
@@ -164,17 +181,21 @@ impl<'a> Scenario<'a> {
 
     /// Waits until a condition of the group has this status and reason; its message.
     pub(crate) async fn condition(&self, group: &str, condition: &str, status: &str, reason: &str) -> String {
-        eventually(PATIENCE, &format!("{condition} of {group} is {status}: {reason}"), async || {
-            let object = self.get::<TiProxyGroup>(group).await;
-            let found = find(&object, condition).filter(|found| {
-                found.status == status
-                    && found.reason == reason
-                    && found.observed_generation == object.metadata.generation
-            });
-            found
-                .map(|found| found.message.clone())
-                .ok_or_else(|| format!("{:?}", object.status))
-        })
+        eventually(
+            PATIENCE,
+            &format!("{condition} of {group} is {status}: {reason}"),
+            async || {
+                let object = self.get::<TiProxyGroup>(group).await;
+                let found = find(&object, condition).filter(|found| {
+                    found.status == status
+                        && found.reason == reason
+                        && found.observed_generation == object.metadata.generation
+                });
+                found
+                    .map(|found| found.message.clone())
+                    .ok_or_else(|| format!("{:?}", object.status))
+            },
+        )
         .await
     }
 
@@ -194,7 +215,12 @@ impl<'a> Scenario<'a> {
     /// Waits until the group is gone.
     pub(crate) async fn group_gone(&self, group: &str) {
         eventually(PATIENCE, &format!("{group} is gone"), async || {
-            let found = self.test.api::<TiProxyGroup>().get_opt(group).await.expect("the API answers");
+            let found = self
+                .test
+                .api::<TiProxyGroup>()
+                .get_opt(group)
+                .await
+                .expect("the API answers");
             expect(found.is_none(), found)
         })
         .await;
@@ -212,6 +238,21 @@ impl<'a> Scenario<'a> {
     /// What happened so far.
     pub(crate) async fn entries(&self) -> Vec<Entry> {
         self.history.entries().await
+    }
+
+    /// Waits until a second passes without a change: after a disturbance the group may be Ready because nobody has
+    /// noticed yet. It never comes where something is written again and again.
+    pub(crate) async fn calm(&self) {
+        let mut last = 0;
+        eventually(PATIENCE, "a second passes without a change", async || {
+            let before = std::mem::replace(&mut last, self.entries().await.len());
+            if before == last {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Err(format!("{last} changes"))
+        })
+        .await;
     }
 
     /// (f): nothing is written for a while.
@@ -237,7 +278,11 @@ impl<'a> Scenario<'a> {
     /// The whole history keeps the invariants.
     pub(crate) async fn verdict(&self) {
         let entries = self.entries().await;
-        let outside = self.outside.lock().expect("nobody panicked with the lock").clone();
+        let outside = self
+            .outside
+            .lock()
+            .expect("nobody panicked with the lock")
+            .clone();
         assert_eq!(violations(&entries, &outside), [""; 0]);
         assert_eq!(delete_violations(&entries, &self.deletes()), [""; 0]);
     }
@@ -245,7 +290,9 @@ impl<'a> Scenario<'a> {
     /// The deletes that the operator asked for and got.
     pub(crate) fn deletes(&self) -> Vec<Delete> {
         let requests = self.audit.requests();
-        let deletes = requests.into_iter().filter(|request| request.verb == "delete" && request.code == 200);
+        let deletes = requests
+            .into_iter()
+            .filter(|request| request.verb == "delete" && request.code == 200);
         deletes
             .map(|request| {
                 let preconditions = request.preconditions.unwrap_or_default();

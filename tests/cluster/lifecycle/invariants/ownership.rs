@@ -32,11 +32,15 @@ pub(super) fn violations(entries: &[Entry]) -> Vec<String> {
         if matches!(entry.kind, "TiProxyGroup" | "TiProxy") {
             owners.insert(uid(object));
         }
-        let previous = objects.insert(uid(object), entry).map(|previous| &previous.object);
+        let previous = objects
+            .insert(uid(object), entry)
+            .map(|previous| &previous.object);
         if entry.change == Change::Deleted {
             continue;
         }
-        let before = previous.map(|previous| marks(entry.kind, previous)).unwrap_or_default();
+        let before = previous
+            .map(|previous| marks(entry.kind, previous))
+            .unwrap_or_default();
         let now = marks(entry.kind, object);
         if before == now || now.is_empty() {
             continue;
@@ -44,9 +48,10 @@ pub(super) fn violations(entries: &[Entry]) -> Vec<String> {
         let allowed = match entry.kind {
             "TiProxyGroup" => now.iter().all(|mark| touches_only_our_finalizer(mark)),
             "Cluster" => false,
-            _ => previous.map_or_else(|| is_ours(object, &owners), |previous| {
-                is_ours(previous, &owners) || (is_adoptable(previous) && is_ours(object, &owners))
-            }),
+            _ => previous.map_or_else(
+                || is_ours(object, &owners),
+                |previous| is_ours(previous, &owners) || (is_adoptable(previous) && is_ours(object, &owners)),
+            ),
         };
         if !allowed {
             found.push(format!("(e) {}: the operator wrote it", describe(entry)));
@@ -62,7 +67,9 @@ pub(crate) fn delete_violations(entries: &[Entry], deletes: &[Delete]) -> Vec<St
         .iter()
         .filter_map(|delete| {
             let wrong = |why: &str| Some(format!("(d) {delete:?}: {why}"));
-            let Some(bound) = &delete.uid else { return wrong("it is bound to no UID") };
+            let Some(bound) = &delete.uid else {
+                return wrong("it is bound to no UID");
+            };
             let states: Vec<_> = entries
                 .iter()
                 .filter(|entry| {
@@ -70,7 +77,9 @@ pub(crate) fn delete_violations(entries: &[Entry], deletes: &[Delete]) -> Vec<St
                         "TiProxy" => "tiproxies".to_owned(),
                         kind => format!("{}s", kind.to_lowercase()),
                     };
-                    plural == delete.resource && entry.object.name_any() == delete.name && uid(&entry.object) == *bound
+                    plural == delete.resource
+                        && entry.object.name_any() == delete.name
+                        && uid(&entry.object) == *bound
                 })
                 .map(|entry| &entry.object)
                 .collect();
@@ -81,8 +90,14 @@ pub(crate) fn delete_violations(entries: &[Entry], deletes: &[Delete]) -> Vec<St
                 return wrong("the object is not ours");
             }
             match &delete.resource_version {
-                None if delete.resource == "tiproxies" => wrong("its content decided, and it is bound to no state"),
-                Some(version) if !states.iter().any(|state| state.resource_version().as_ref() == Some(version)) => {
+                None if delete.resource == "tiproxies" => {
+                    wrong("its content decided, and it is bound to no state")
+                }
+                Some(version)
+                    if !states
+                        .iter()
+                        .any(|state| state.resource_version().as_ref() == Some(version)) =>
+                {
                     wrong("the object never was in that state")
                 }
                 _ => None,
@@ -105,7 +120,9 @@ fn touches_only_our_finalizer(mark: &ManagedFieldsEntry) -> bool {
     let Some(fields) = mark.fields_v1.as_ref().and_then(|fields| fields.0.as_object()) else {
         return false;
     };
-    let only = |fields: &serde_json::Map<String, serde_json::Value>, field: &str| fields.keys().all(|key| key == field);
+    let only = |fields: &serde_json::Map<String, serde_json::Value>, field: &str| {
+        fields.keys().all(|key| key == field)
+    };
     only(fields, "f:metadata")
         && fields["f:metadata"]
             .as_object()
@@ -113,13 +130,17 @@ fn touches_only_our_finalizer(mark: &ManagedFieldsEntry) -> bool {
 }
 
 fn is_ours(object: &DynamicObject, owners: &BTreeSet<String>) -> bool {
-    owner(object).is_some_and(|owner| owner.api_version.starts_with("core.pingcap.com/") && owners.contains(&owner.uid))
+    owner(object).is_some_and(|owner| {
+        owner.api_version.starts_with("core.pingcap.com/") && owners.contains(&owner.uid)
+    })
 }
 
 /// What orphan deletion left behind, by its labels.
 fn is_adoptable(object: &DynamicObject) -> bool {
     let labels = object.labels();
     owner(object).is_none()
-        && labels.get("pingcap.com/managed-by").is_some_and(|manager| manager == OPERATOR)
+        && labels
+            .get("pingcap.com/managed-by")
+            .is_some_and(|manager| manager == OPERATOR)
         && (labels.contains_key("pingcap.com/group") || labels.contains_key("pingcap.com/instance"))
 }

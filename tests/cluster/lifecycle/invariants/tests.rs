@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use kube::api::DynamicObject;
 use kube::ResourceExt;
+use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
 use super::{Delete, delete_violations, unrest, violations};
@@ -80,9 +80,14 @@ impl Story {
     }
 
     fn group(&mut self, generation: i64, replicas: i64, version: &str, fields: Value) {
-        let mut spec = json!({"replicas": replicas, "minReadySeconds": 0, "template": {"spec": {"version": version}}});
-        spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        let status = self.last("TiProxyGroup", "web").map(|group| group.data["status"].clone());
+        let mut spec =
+            json!({"replicas": replicas, "minReadySeconds": 0, "template": {"spec": {"version": version}}});
+        spec.as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
+        let status = self
+            .last("TiProxyGroup", "web")
+            .map(|group| group.data["status"].clone());
         self.put(
             "TiProxyGroup",
             json!({
@@ -93,7 +98,9 @@ impl Story {
     }
 
     fn observed(&mut self, generation: i64) {
-        self.change("TiProxyGroup", "web", |group| group["status"] = json!({"observedGeneration": generation}));
+        self.change("TiProxyGroup", "web", |group| {
+            group["status"] = json!({"observedGeneration": generation});
+        });
     }
 
     fn instance(&mut self, ordinal: i64, version: &str) {
@@ -154,7 +161,12 @@ impl Story {
         let mut object = self.last(kind, name).unwrap().clone();
         let version = self.entries.len() as u64 + 1;
         object.metadata.resource_version = Some(version.to_string());
-        self.entries.push(Entry { kind, change: Change::Deleted, resource_version: version, object });
+        self.entries.push(Entry {
+            kind,
+            change: Change::Deleted,
+            resource_version: version,
+            object,
+        });
     }
 
     /// A new instance, with a ready Pod, that says so.
@@ -177,13 +189,19 @@ impl Story {
                 "manager": "tiproxy-operator", "time": when, "fieldsType": "FieldsV1", "fieldsV1": fields,
                 "subresource": subresource,
             });
-            object["metadata"]["managedFields"].as_array_mut().unwrap().push(mark);
+            object["metadata"]["managedFields"]
+                .as_array_mut()
+                .unwrap()
+                .push(mark);
         });
     }
 
     fn expect(&self, expected: &[&str]) {
         let found = violations(&self.entries, &self.outside);
-        let invariants: Vec<_> = found.iter().map(|found| found.split(' ').next().unwrap()).collect();
+        let invariants: Vec<_> = found
+            .iter()
+            .map(|found| found.split(' ').next().unwrap())
+            .collect();
         assert_eq!(invariants, expected, "{found:#?}");
     }
 }
@@ -319,13 +337,19 @@ fn b_two_leave_for_one_that_came() {
 #[test]
 fn b_offline_and_recreation_are_departures_too() {
     let mut story = rolling(json!({}));
-    story.change("TiProxy", "web-0", |instance| instance["spec"]["offline"] = true.into());
+    story.change("TiProxy", "web-0", |instance| {
+        instance["spec"]["offline"] = true.into();
+    });
     story.expect(&["(b)"]);
     let mut story = rolling(json!({}));
-    story.change("TiProxy", "web-0", |instance| instance["spec"]["version"] = "new".into());
+    story.change("TiProxy", "web-0", |instance| {
+        instance["spec"]["version"] = "new".into();
+    });
     story.expect(&["(b)"]);
     let mut story = rolling(json!({}));
-    story.change("TiProxy", "web-0", |instance| instance["spec"]["drain"] = json!({"timeoutSeconds": 1}));
+    story.change("TiProxy", "web-0", |instance| {
+        instance["spec"]["drain"] = json!({"timeoutSeconds": 1});
+    });
     story.expect(&[]);
     // Without a surge one may be away, and not two.
     let mut story = rolling(json!({"maxSurge": 0}));
@@ -341,7 +365,9 @@ fn b_offline_and_recreation_are_departures_too() {
 #[test]
 fn b_who_is_not_available_may_go_and_a_going_group_takes_all_along() {
     let mut story = rolling(json!({}));
-    story.change("Pod", "web-tiproxy-0", |pod| pod["status"]["conditions"][0]["status"] = "False".into());
+    story.change("Pod", "web-tiproxy-0", |pod| {
+        pod["status"]["conditions"][0]["status"] = "False".into();
+    });
     story.pass(5);
     story.leave(0);
     story.expect(&[]);
@@ -359,7 +385,9 @@ fn b_a_loss_excuses_only_while_it_may_be_unknown() {
     for (seconds, expected) in [(1, &[][..]), (5, &["(b)"])] {
         let mut story = rolling(json!({}));
         story.replacement(3);
-        story.change("Pod", "web-tiproxy-1", |pod| pod["status"]["conditions"][0]["status"] = "False".into());
+        story.change("Pod", "web-tiproxy-1", |pod| {
+            pod["status"]["conditions"][0]["status"] = "False".into();
+        });
         story.pass(seconds);
         story.leave(0);
         story.expect(expected);
@@ -388,11 +416,15 @@ fn b_a_pod_is_taken_from_an_instance_that_stays() {
     story.gone("Pod", "web-tiproxy-0");
     story.expect(&["(b)"]);
     let mut failed = Story::of(3, 3, json!({}));
-    failed.change("Pod", "web-tiproxy-0", |pod| pod["status"]["phase"] = "Failed".into());
+    failed.change("Pod", "web-tiproxy-0", |pod| {
+        pod["status"]["phase"] = "Failed".into();
+    });
     failed.delete("Pod", "web-tiproxy-0");
     failed.expect(&[]);
     let mut outdated = Story::of(3, 3, json!({"maxSurge": 0}));
-    outdated.change("TiProxy", "web-0", |instance| instance["spec"]["version"] = "new".into());
+    outdated.change("TiProxy", "web-0", |instance| {
+        instance["spec"]["version"] = "new".into();
+    });
     outdated.delete("Pod", "web-tiproxy-0");
     outdated.expect(&[]);
 }
@@ -438,11 +470,26 @@ fn d_a_delete_is_bound_to_what_was_there() {
     let judge = |delete: &Delete| delete_violations(&story.entries, std::slice::from_ref(delete)).len();
     assert_eq!(judge(&good), 0);
     for bad in [
-        Delete { uid: None, ..good.clone() },
-        Delete { uid: Some("another".to_owned()), ..good.clone() },
-        Delete { name: "web-1".to_owned(), ..good.clone() },
-        Delete { resource_version: None, ..good.clone() },
-        Delete { resource_version: Some("999".to_owned()), ..good.clone() },
+        Delete {
+            uid: None,
+            ..good.clone()
+        },
+        Delete {
+            uid: Some("another".to_owned()),
+            ..good.clone()
+        },
+        Delete {
+            name: "web-1".to_owned(),
+            ..good.clone()
+        },
+        Delete {
+            resource_version: None,
+            ..good.clone()
+        },
+        Delete {
+            resource_version: Some("999".to_owned()),
+            ..good.clone()
+        },
     ] {
         assert_eq!(judge(&bad), 1, "{bad:?}");
     }
@@ -493,11 +540,17 @@ fn e_orphans_may_be_adopted_and_own_objects_written() {
     let mut story = Story::of(1, 1, json!({}));
     story.written_by_operator("Pod", "web-tiproxy-0", "", json!({"f:metadata": {}}));
     let labels = json!({"pingcap.com/managed-by": "tiproxy-operator", "pingcap.com/group": "web"});
-    story.put("Service", json!({"metadata": {"name": "s", "uid": "s", "labels": labels}}));
+    story.put(
+        "Service",
+        json!({"metadata": {"name": "s", "uid": "s", "labels": labels}}),
+    );
     story.change("Service", "s", |service| {
         service["metadata"]["ownerReferences"] = json!([owner("TiProxyGroup", "web", "group")]);
         let mark = json!({"manager": "tiproxy-operator", "fieldsV1": {}});
-        service["metadata"]["managedFields"].as_array_mut().unwrap().push(mark);
+        service["metadata"]["managedFields"]
+            .as_array_mut()
+            .unwrap()
+            .push(mark);
     });
     story.expect(&[]);
 }

@@ -6,6 +6,8 @@ use kube::ResourceExt;
 use kube::api::DynamicObject;
 use serde_json::Value;
 
+use crate::lifecycle::document::meaning;
+
 /// Fields of a TiProxy that its running Pod follows, or that do not concern it.
 const NEED_NO_NEW_POD: [&str; 7] = [
     "offline",
@@ -28,12 +30,12 @@ pub(crate) struct Limits {
 
 pub(crate) fn limits(spec: &Value) -> Limits {
     let replicas = spec["replicas"].as_i64().unwrap_or_default();
-    let amount = |field: &str, default: i64, rounding: i64| match &spec[field] {
-        Value::String(percent) => {
+    let amount = |field: &str, default: i64, rounding: i64| match spec[field].as_str() {
+        Some(percent) => {
             let percent: i64 = percent.trim_end_matches('%').parse().expect("a percentage");
             (percent * replicas + rounding) / 100
         }
-        number => number.as_i64().unwrap_or(default),
+        None => spec[field].as_i64().unwrap_or(default),
     };
     let max_surge = amount("maxSurge", 1, 99);
     let max_unavailable = amount("maxUnavailable", 0, 0);
@@ -48,7 +50,10 @@ pub(crate) fn limits(spec: &Value) -> Limits {
 
 /// The controlling owner.
 pub(crate) fn owner(object: &DynamicObject) -> Option<&OwnerReference> {
-    object.owner_references().iter().find(|owner| owner.controller == Some(true))
+    object
+        .owner_references()
+        .iter()
+        .find(|owner| owner.controller == Some(true))
 }
 
 /// The part of a TiProxy's spec whose change needs a new Pod.
@@ -56,6 +61,11 @@ pub(crate) fn pod_inputs(instance: &DynamicObject) -> Value {
     let mut spec = instance.data["spec"].clone();
     if let Some(fields) = spec.as_object_mut() {
         fields.retain(|field, _| !NEED_NO_NEW_POD.contains(&field.as_str()));
+        // Comments and order in the configuration mean nothing.
+        if let Some(config) = fields.get("config").and_then(Value::as_str) {
+            let meaning = meaning(config);
+            fields.insert("config".to_owned(), meaning.into_iter().collect());
+        }
     }
     spec
 }
@@ -105,10 +115,17 @@ fn condition<'a>(object: &'a DynamicObject, condition_type: &str) -> Option<&'a 
 /// The latest time that an object knows, in seconds; a deletion's is when it was asked for, not when it is due.
 pub(crate) fn time_of(object: &DynamicObject) -> i64 {
     let meta = &object.metadata;
-    let written = meta.managed_fields.iter().flatten().filter_map(|fields| fields.time.as_ref());
+    let written = meta
+        .managed_fields
+        .iter()
+        .flatten()
+        .filter_map(|fields| fields.time.as_ref());
     let created = meta.creation_timestamp.as_ref();
     let grace = meta.deletion_grace_period_seconds.unwrap_or_default();
-    let deleted = meta.deletion_timestamp.as_ref().map(|time| time.0.as_second() - grace);
+    let deleted = meta
+        .deletion_timestamp
+        .as_ref()
+        .map(|time| time.0.as_second() - grace);
     written
         .chain(created)
         .map(|time| time.0.as_second())
