@@ -4,13 +4,15 @@ use kube::ResourceExt;
 use serde_json::json;
 use tiproxy_operator::api::{TiProxy, TiProxyGroup};
 
-use super::scenario::{GROUP, PATIENCE, Scenario, group};
+use super::scenario::{GROUP, PATIENCE, Scenario, group_with};
 use crate::harness;
 use crate::harness::wait::{eventually, expect};
 
 /// Brings up a group of 4 and waits until a roll to another version is under way: some are new, some are old.
 async fn half_way(scenario: &Scenario<'_>) {
-    scenario.test.apply(&group(GROUP, 4)).await;
+    // Each step takes this long at least, so that the change of mind comes in time on a slow machine, too.
+    let fields = json!({"minReadySeconds": 2});
+    scenario.test.apply(&group_with(GROUP, 4, fields)).await;
     scenario.ready(GROUP).await;
     scenario
         .change_template(GROUP, json!({"version": "v1.3.2"}))
