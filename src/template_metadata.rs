@@ -1,4 +1,5 @@
-//! Labels and annotations of the template, on their way from group to TiProxy to Pod.
+//! Labels and annotations of the template, on their way from group to TiProxy to Pod; and those of `spec.service`, on
+//! their way to the client Service.
 //!
 //! They are changed in place. Each object says in one annotation which of its keys came from the template, so that
 //! a key that leaves the template leaves the objects too, and a key that somebody else put there stays.
@@ -46,9 +47,16 @@ impl TemplateMetadata {
     #[must_use]
     pub fn of_template(template: &TiProxyTemplate) -> Self {
         let metadata = template.metadata.clone().unwrap_or_default();
-        let mut labels = metadata.labels.unwrap_or_default();
+        Self::new(
+            metadata.labels.unwrap_or_default(),
+            metadata.annotations.unwrap_or_default(),
+        )
+    }
+
+    /// What a user gives; labels that belong to the operator are left out.
+    #[must_use]
+    pub fn new(mut labels: BTreeMap<String, String>, mut annotations: BTreeMap<String, String>) -> Self {
         labels.retain(|key, _| !is_reserved_label(key));
-        let mut annotations = metadata.annotations.unwrap_or_default();
         annotations.remove(ANNOTATION_TEMPLATE_KEYS);
         Self { labels, annotations }
     }
@@ -63,7 +71,8 @@ impl TemplateMetadata {
         }
     }
 
-    /// Adds it to an object that is about to be created; what is there already wins.
+    /// Adds it to an object that is about to be created. Labels that are there already win, since they are the
+    /// operator's; annotations that are there already lose, since they are only its advice to others.
     pub fn put_into(&self, metadata: &mut ObjectMeta) {
         let labels = metadata.labels.get_or_insert_default();
         for (key, value) in &self.labels {
@@ -71,7 +80,7 @@ impl TemplateMetadata {
         }
         let annotations = metadata.annotations.get_or_insert_default();
         for (key, value) in &self.annotations {
-            annotations.entry(key.clone()).or_insert_with(|| value.clone());
+            annotations.insert(key.clone(), value.clone());
         }
         if let Some(keys) = self.keys() {
             annotations.insert(ANNOTATION_TEMPLATE_KEYS.to_owned(), keys);
@@ -83,7 +92,9 @@ impl TemplateMetadata {
     #[must_use]
     pub fn patch_of(&self, metadata: &ObjectMeta) -> Option<Map<String, Value>> {
         let keys = keys_of(metadata);
-        let labels = changes(&self.labels, metadata.labels.as_ref(), &keys.labels);
+        let mut recorded = keys.labels;
+        recorded.retain(|key| !is_reserved_label(key));
+        let labels = changes(&self.labels, metadata.labels.as_ref(), &recorded);
         let mut annotations = changes(
             &self.annotations,
             metadata.annotations.as_ref(),
@@ -165,7 +176,7 @@ fn changes(
         .map(|(key, value)| (key.clone(), json!(value)));
     let removed = recorded
         .iter()
-        .filter(|key| !desired.contains_key(*key) && is(key).is_some() && !is_reserved_label(key))
+        .filter(|key| !desired.contains_key(*key) && is(key).is_some())
         .map(|key| (key.clone(), Value::Null));
     set.chain(removed).collect()
 }
@@ -227,5 +238,35 @@ mod tests {
         metadata.put_into(&mut object);
         assert_eq!(metadata.patch_of(&object), None);
         assert_eq!(TemplateMetadata::of_object(&object), metadata);
+    }
+
+    #[test]
+    fn an_annotation_of_ours_that_came_with_the_template_goes_with_it() {
+        let key = "pingcap.com/restartedAt";
+        let mut object = ObjectMeta::default();
+        template(json!({}), json!({ key: "now" })).put_into(&mut object);
+        assert_eq!(
+            object.annotations.as_ref().map(|found| found.contains_key(key)),
+            Some(true)
+        );
+        template(json!({}), json!({})).change(&mut object);
+        assert_eq!(object.annotations, Some(BTreeMap::new()));
+    }
+
+    #[test]
+    fn a_forged_record_takes_no_label_of_the_operator() {
+        let mut object = ObjectMeta {
+            labels: Some(BTreeMap::from([(
+                "pingcap.com/group".to_owned(),
+                "web".to_owned(),
+            )])),
+            annotations: Some(BTreeMap::from([(
+                ANNOTATION_TEMPLATE_KEYS.to_owned(),
+                r#"{"labels":["pingcap.com/group"]}"#.to_owned(),
+            )])),
+            ..ObjectMeta::default()
+        };
+        template(json!({}), json!({})).change(&mut object);
+        assert_eq!(object.labels.map(|labels| labels.len()), Some(1));
     }
 }

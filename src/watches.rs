@@ -181,3 +181,6 @@ fn add_groups_of(known: &Cache<TiProxyGroup>, groups: &Queue<TiProxyGroup>, name
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ pub const LABEL_SERVING: &str = "core.pingcap.com/serving";
 pub const ANNOTATION_RESTARTED_AT: &str = "pingcap.com/restartedAt";
 /// On a TiProxy: the smaller, the sooner it leaves.
 pub const ANNOTATION_PRIORITY: &str = "core.pingcap.com/priority";
-/// On TiProxies and Pods: which labels and annotations came from the template, so that they can be taken back.
+/// On TiProxies, Pods and Services: which labels and annotations a user gave, so that they can be taken back.
 pub const ANNOTATION_TEMPLATE_KEYS: &str = "core.pingcap.com/template-keys";
 /// Seconds of drain in TiDB Operator v2's spelling.
 pub const ANNOTATION_DRAIN_SECONDS: &str = "core.pingcap.com/tiproxy-graceful-shutdown-delete-delay-seconds";

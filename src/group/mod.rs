@@ -7,6 +7,8 @@ pub mod observe;
 pub mod pace;
 pub mod plan;
 pub mod status;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod unsupported;
 pub mod validate;
 pub mod warnings;
@@ -137,7 +139,8 @@ async fn report(
         Written::Unchanged => Ok(None),
         Written::TooEarly(wait) => Ok(Some(wait)),
         Written::Now => {
-            context.pace.note(&uid, now);
+            // Not the time of the decision: what was done since would shorten the interval.
+            context.pace.note(&uid, context.clock.now());
             let before = object
                 .status
                 .as_ref()

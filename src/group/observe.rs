@@ -10,7 +10,7 @@ use super::build::instance::spec_of;
 use super::discovery::{NotFound, discover};
 use super::plan::{self, Change, Health, Phase};
 use super::validate::Group;
-use crate::api::condition::ConditionType;
+use crate::api::condition::{ConditionType, Reason};
 use crate::api::{Cluster, Discovery, TiProxy, TiProxyGroup, TiProxySpec, name};
 use crate::context::Context;
 use crate::ownership::{self, Slot};
@@ -218,6 +218,8 @@ fn health(instance: &TiProxy) -> Health {
     let is_stalled = condition::is_true(&status.conditions, ConditionType::Stalled.as_str());
     if is_stalled || status.replicas == Some(0) {
         Health::NotRunning
+    } else if ready.reason == Reason::BackendsUnavailable.as_str() {
+        Health::Starved
     } else {
         Health::NotReady
     }
@@ -230,3 +232,6 @@ pub fn owner_of(instance: &TiProxy) -> Option<&str> {
         .filter(|owner| owner.kind == "TiProxyGroup")
         .map(|owner| owner.name.as_str())
 }
+
+#[cfg(test)]
+mod tests;

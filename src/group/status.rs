@@ -191,7 +191,7 @@ fn progress(
         };
         return Progress::working(reason, not_found.to_string());
     }
-    if let Some(stalled) = stalled_instance(observed) {
+    if let Some(stalled) = stalled_instance(observed, planned.revision.as_deref()) {
         return stalled;
     }
     if planned.counts.complete(planned.group.replicas) && planned.plan.actions.is_empty() {
@@ -269,13 +269,16 @@ fn in_words(wait: &Wait) -> Option<String> {
     }
 }
 
-fn stalled_instance(observed: &Observed) -> Option<Progress> {
+/// What keeps a TiProxy of the present template from running. One of an older template is replaced anyway, and its
+/// trouble must not outlive the correction of the template.
+fn stalled_instance(observed: &Observed, revision: Option<&str>) -> Option<Progress> {
     observed
         .instances
         .iter()
         .filter(|instance| {
             instance.meta().deletion_timestamp.is_none() && instance.spec.offline != Some(true)
         })
+        .filter(|instance| revision.is_none() || followed(instance) == revision)
         .find_map(|instance| stalled(instance))
 }
 
@@ -301,3 +304,6 @@ fn foreign(observed: &Observed) -> Option<ExecuteError> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

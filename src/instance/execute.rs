@@ -5,12 +5,12 @@ use serde_json::json;
 
 use super::build;
 use super::observe::Observed;
-use super::plan::{Action, DeleteReason, Plan};
+use super::plan::{Action, DeleteReason, Plan, delete_rule};
 use crate::api::{TiProxy, name};
 use crate::claim;
 use crate::context::Context;
 use crate::problem::ExecuteError;
-use crate::runtime::write::{DeleteRule, Target};
+use crate::runtime::write::Target;
 
 /// Carries out a plan.
 pub async fn execute(context: &Context, observed: &Observed, plan: &Plan) -> Result<(), ExecuteError> {
@@ -50,7 +50,7 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
         }
         Action::DeleteConfigMap(target) => {
             writer
-                .delete(&context.config_maps, target, DeleteRule::default())
+                .delete(&context.config_maps, target, delete_rule(None))
                 .await?;
         }
         Action::CreatePod(pod) => claim::create(writer, &context.pods, &uid, mark, &**pod).await?,
@@ -64,12 +64,7 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
             grace_period_seconds,
             why,
         } => {
-            let rule = DeleteRule {
-                // That it ended is a fact of its content; that it is outdated or unwanted is one of its UID.
-                resource_version: *why == DeleteReason::Failed,
-                grace_period_seconds: *grace_period_seconds,
-                propagation: None,
-            };
+            let rule = delete_rule(*grace_period_seconds);
             writer.delete(&context.pods, target, rule).await?;
             if *why == DeleteReason::Failed {
                 context.failures.add(&uid);

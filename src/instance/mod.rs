@@ -10,6 +10,8 @@ pub mod observe;
 pub mod plan;
 pub mod pod_state;
 pub mod status;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod validate;
 
 use std::time::Duration;

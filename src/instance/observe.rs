@@ -38,11 +38,19 @@ impl Observed {
         }
     }
 
-    /// The revision that a Pod was made from; a Pod whose label was taken away is taken for the last one that ran.
+    /// The revision that a Pod was made from. When its label was taken away the `ConfigMap` tells, and when that is
+    /// gone too, what became Ready last.
     #[must_use]
     pub fn revision_of<'a>(&'a self, pod: &'a Pod) -> Option<&'a str> {
-        let label = pod.labels().get(name::LABEL_REVISION).map(String::as_str);
-        label.or_else(|| self.object.status.as_ref()?.current_revision.as_deref())
+        fn of<K: ResourceExt>(object: &K) -> Option<&str> {
+            object.labels().get(name::LABEL_REVISION).map(String::as_str)
+        }
+        of(pod)
+            .or_else(|| match &self.config_map {
+                Slot::Ours(config_map) | Slot::Adoptable(config_map) => of(&**config_map),
+                Slot::Absent | Slot::Leftover(_) | Slot::Foreign(_) => None,
+            })
+            .or_else(|| self.object.status.as_ref()?.current_revision.as_deref())
     }
 }
 

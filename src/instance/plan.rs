@@ -8,13 +8,18 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use serde_json::{Map, Value, json};
 
-use super::build::{self, config_map::config_map, pod::pod, tls::tls};
+use super::build::{
+    self,
+    config_map::config_map,
+    pod::pod,
+    tls::{Tls, tls},
+};
 use super::observe::Observed;
 use super::pod_state::PodState;
 use super::validate::{Instance, Invalid};
 use crate::api::name;
 use crate::ownership::Slot;
-use crate::runtime::write::Target;
+use crate::runtime::write::{DeleteRule, Target};
 
 /// One write; it carries all that its executor needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +69,17 @@ pub enum DeleteReason {
     Failed,
 }
 
+/// How a Pod is deleted: only as it was read. That it is ours is a fact of its content, since an orphaned Pod keeps
+/// its UID and is ours no longer.
+#[must_use]
+pub fn delete_rule(grace_period_seconds: Option<u32>) -> DeleteRule {
+    DeleteRule {
+        resource_version: true,
+        grace_period_seconds,
+        propagation: None,
+    }
+}
+
 /// What to do, and what is waited for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
@@ -82,6 +98,20 @@ impl Plan {
         self.actions.contains(&Action::RemoveFinalizer)
     }
 
+    /// Whether it takes an outdated Pod away, so that what the Pod says of itself does not matter any more.
+    #[must_use]
+    pub fn replaces_outdated(&self) -> bool {
+        self.actions.iter().any(|action| {
+            matches!(
+                action,
+                Action::DeletePod {
+                    why: DeleteReason::Outdated,
+                    ..
+                }
+            )
+        })
+    }
+
     fn waiting(message: String) -> Self {
         Self {
             waiting: Some(message),
@@ -96,14 +126,19 @@ pub fn plan(observed: &Observed, instance: Result<&Instance, &Invalid>, now: Tim
     if observed.object.meta().deletion_timestamp.is_some() {
         return plan_deletion(observed, instance.ok());
     }
-    if observed.paused {
-        return Plan::waiting("the Cluster is paused".to_owned());
-    }
     let Ok(instance) = instance else {
         // Whatever runs goes on as it is until the spec can be carried out.
         return Plan::default();
     };
     let mut plan = plan_pod(observed, instance, now);
+    if observed.paused {
+        // What is as it should be need not be called unready for it.
+        return if plan == Plan::default() {
+            plan
+        } else {
+            Plan::waiting("the Cluster is paused; unset its spec.paused to go on".to_owned())
+        };
+    }
     if !observed
         .object
         .finalizers()
@@ -153,11 +188,11 @@ fn plan_deletion(observed: &Observed, instance: Option<&Instance>) -> Plan {
 
 fn plan_pod(observed: &Observed, instance: &Instance, now: Timestamp) -> Plan {
     let tls = tls(instance);
-    let config_map = config_map(instance, &tls);
     match &observed.pod {
         Slot::Absent => {
-            let mut actions = plan_config_map(observed, config_map);
-            if !matches!(observed.config_map, Slot::Foreign(_) | Slot::Leftover(_)) {
+            let mut actions = plan_config_map(observed, config_map(instance, &tls));
+            // An adopted one may say something else; the Pod must not start before that is put right.
+            if matches!(observed.config_map, Slot::Absent | Slot::Ours(_)) {
                 actions.push(Action::CreatePod(Box::new(pod(instance, &tls))));
             }
             Plan {
@@ -174,24 +209,19 @@ fn plan_pod(observed: &Observed, instance: &Instance, now: Timestamp) -> Plan {
             pod.name_any()
         )),
         Slot::Foreign(_) => Plan::default(),
-        Slot::Ours(pod) => plan_own_pod(observed, instance, config_map, pod, now),
+        Slot::Ours(pod) => plan_own_pod(observed, instance, &tls, pod, now),
     }
 }
 
-fn plan_own_pod(
-    observed: &Observed,
-    instance: &Instance,
-    config_map: ConfigMap,
-    pod: &Arc<Pod>,
-    now: Timestamp,
-) -> Plan {
+fn plan_own_pod(observed: &Observed, instance: &Instance, tls: &Tls, pod: &Arc<Pod>, now: Timestamp) -> Plan {
     let state = PodState::of(pod);
     if state.terminating {
         return Plan::waiting(format!("Pod {} is ending", pod.name_any()));
     }
     let grace = Some(grace_period_seconds(instance));
     if state.ended {
-        let wait = backoff(observed.failures).saturating_sub(state.ended_for(now));
+        let pause = backoff(observed.failures);
+        let wait = pause.saturating_sub(state.ended_for(now));
         if wait.is_zero() {
             let actions = delete(pod, grace, DeleteReason::Failed).into_iter().collect();
             return Plan {
@@ -199,10 +229,11 @@ fn plan_own_pod(
                 ..Plan::waiting(format!("Pod {} ended and is replaced", pod.name_any()))
             };
         }
+        // Not what is left of the pause: that would be a write of the status for each second.
         let message = format!(
-            "Pod {} ended and is replaced in {} s",
+            "Pod {} ended and is replaced after a pause of {} s",
             pod.name_any(),
-            wait.as_secs().max(1)
+            pause.as_secs()
         );
         return Plan {
             recheck: Some(wait),
@@ -219,8 +250,8 @@ fn plan_own_pod(
             ..Plan::waiting(format!("Pod {} is replaced", pod.name_any()))
         };
     }
-    let mut actions = plan_config_map(observed, config_map);
-    if let Some(metadata) = pod_metadata_patch(instance, pod) {
+    let mut actions = plan_config_map(observed, config_map(instance, tls));
+    if let Some(metadata) = pod_metadata_patch(instance, tls, pod) {
         actions.extend(Target::of(&**pod).map(|target| Action::PatchPod { target, metadata }));
     }
     Plan {
@@ -262,11 +293,12 @@ fn replacement(found: &ConfigMap, desired: ConfigMap) -> Option<ConfigMap> {
 
 /// The metadata that the Pod should have and has not. The serving label is not among it: taking it away is how a
 /// Pod leaves.
-fn pod_metadata_patch(instance: &Instance, pod: &Pod) -> Option<Map<String, Value>> {
+fn pod_metadata_patch(instance: &Instance, tls: &Tls, pod: &Pod) -> Option<Map<String, Value>> {
     let mut patch = instance
         .template_metadata
         .patch_of(&pod.metadata)
         .unwrap_or_default();
+    // It is as the spec asks for, or it would be replaced; so a revision that was taken away is known.
     let identity = build::metadata(instance).labels.unwrap_or_default();
     for (key, value) in identity
         .iter()
@@ -275,6 +307,14 @@ fn pod_metadata_patch(instance: &Instance, pod: &Pod) -> Option<Map<String, Valu
         let labels = patch.entry("labels").or_insert_with(|| json!({}));
         if let Some(labels) = labels.as_object_mut() {
             labels.insert(key.clone(), json!(value));
+        }
+    }
+    // What the template no longer says is again as the Pod was born.
+    if let Some(Value::Object(annotations)) = patch.get_mut("annotations") {
+        for (key, value) in build::pod::annotations(instance, tls) {
+            if annotations.get(&key) == Some(&Value::Null) {
+                annotations.insert(key, json!(value));
+            }
         }
     }
     (!patch.is_empty()).then_some(patch)
@@ -303,3 +343,6 @@ fn backoff(failures: u32) -> Duration {
     };
     Duration::from_secs(seconds)
 }
+
+#[cfg(test)]
+mod tests;

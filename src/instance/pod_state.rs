@@ -187,3 +187,6 @@ fn crash(container: &ContainerStatus) -> String {
         container.name, container.restart_count
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,17 +69,21 @@ pub fn status(
     Report { status, after }
 }
 
-/// Nobody needs to hear of the first seconds of a life, or of a going, when all is well.
+/// Nobody needs to hear of the first seconds of a life, of a going, or of what follows the news that it is not ready,
+/// when all is well.
 fn patience(observed: &Observed, now: Timestamp) -> Duration {
     let meta = observed.object.meta();
-    let never_reported = observed
-        .object
-        .status
-        .as_ref()
-        .is_none_or(|status| status.conditions.is_empty());
+    let stored = observed.object.status.as_ref();
+    let conditions = stored
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
+    let ready = condition::find(conditions, ConditionType::Ready.as_str());
+    let is_known =
+        ready.is_some_and(|ready| ready.status == "False" && ready.observed_generation == meta.generation);
     let since = match &meta.deletion_timestamp {
         Some(deleted) => Some(deleted),
-        None if never_reported => meta.creation_timestamp.as_ref(),
+        None if conditions.is_empty() => meta.creation_timestamp.as_ref(),
+        None if is_known => ready.map(|ready| &ready.last_transition_time),
         None => None,
     };
     let Some(since) = since else { return Duration::ZERO };
@@ -87,11 +91,12 @@ fn patience(observed: &Observed, now: Timestamp) -> Duration {
     PATIENCE.saturating_sub(past)
 }
 
-/// Ready begins when the Pod became ready: a Pod that was replaced in between must not inherit an older time.
+/// Ready begins when the Pod became ready: a Pod that was replaced in between must not inherit an older time, and one
+/// that was ready all along does not start to wait again because the operator was busy or away.
 fn start_ready_at(conditions: &mut [condition::Condition], ready_since: Timestamp) {
     for ready in conditions {
         let is_ready = ready.type_ == ConditionType::Ready.as_str() && ready.status == "True";
-        if is_ready && ready.last_transition_time.0 < ready_since {
+        if is_ready {
             ready.last_transition_time = Time(ready_since);
         }
     }
@@ -117,16 +122,15 @@ fn progress(
     if let Err(invalid) = instance {
         return Progress::stalled(Reason::InvalidSpec, invalid.to_string());
     }
-    if observed.paused {
-        return Progress::working(
-            Reason::Paused,
-            "the Cluster is paused; unset its spec.paused to go on",
-        );
+    if let (true, Some(waiting)) = (observed.paused, &plan.waiting) {
+        return Progress::working(Reason::Paused, waiting.clone());
     }
     if let Some(conflict) = foreign(observed) {
         return Progress::stalled(Reason::NameConflict, conflict.to_string());
     }
-    if let Some(problem) = pod.and_then(|pod| pod.problem.clone()) {
+    // A Pod that goes speaks of what was asked for before; calling that stalled would outlive the correction.
+    let stays = pod.filter(|pod| !pod.terminating && !plan.replaces_outdated());
+    if let Some(problem) = stays.and_then(|pod| pod.problem.clone()) {
         return if problem.reason == Reason::NotReady {
             Progress::working(Reason::NotReady, problem.message)
         } else {
@@ -164,3 +168,6 @@ fn foreign(observed: &Observed) -> Option<ExecuteError> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

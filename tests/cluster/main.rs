@@ -12,6 +12,8 @@
 )]
 
 mod api;
+mod budget;
+mod crash;
 mod harness;
 mod harness_test;
 mod lifecycle;

@@ -1,13 +1,12 @@
 //! The two Services of a group, and what is to change in those that exist.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::api::name;
-use crate::api::service::{IpFamilyPolicy, ServiceOptions, ServiceType};
+use crate::api::service::{IpFamilyPolicy, ServiceOptions, ServiceType, SessionAffinity, TrafficPolicy};
 use crate::group::validate::Group;
+use crate::template_metadata::TemplateMetadata;
 
 /// The Service for clients: it leads to the Pods that take new connections.
 #[must_use]
@@ -25,11 +24,7 @@ pub fn client(group: &Group) -> Service {
         ports.push(port(name::PORT_API, api));
     }
     let mut metadata = super::metadata(group, name::client_service(&group.name));
-    let labels = metadata.labels.get_or_insert_default();
-    for (key, value) in options.labels.iter().flatten() {
-        labels.entry(key.clone()).or_insert_with(|| value.clone());
-    }
-    metadata.annotations.clone_from(&options.annotations);
+    user_metadata(group).put_into(&mut metadata);
     Service {
         metadata,
         spec: Some(client_spec(group, options, service_type, ports)),
@@ -44,6 +39,9 @@ fn client_spec(
     ports: Vec<ServicePort>,
 ) -> ServiceSpec {
     let text = |value: &str| Some(value.to_owned());
+    let from_outside = service_type != ServiceType::ClusterIP;
+    // What is not asked for is written as Kubernetes' default, so that it comes back when it is asked for no longer.
+    let traffic = |policy: Option<TrafficPolicy>| text(policy.unwrap_or(TrafficPolicy::Cluster).as_str());
     ServiceSpec {
         type_: text(service_type.as_str()),
         selector: Some(name::serving_selector(&group.cluster, &group.name)),
@@ -51,17 +49,21 @@ fn client_spec(
         ip_family_policy: text(options.ip_family_policy.unwrap_or_default().as_str()),
         load_balancer_class: options.load_balancer_class.clone(),
         load_balancer_source_ranges: options.load_balancer_source_ranges.clone(),
-        external_traffic_policy: options
-            .external_traffic_policy
-            .and_then(|policy| text(policy.as_str())),
-        internal_traffic_policy: options
-            .internal_traffic_policy
-            .and_then(|policy| text(policy.as_str())),
-        session_affinity: options
-            .session_affinity
-            .and_then(|affinity| text(affinity.as_str())),
+        external_traffic_policy: from_outside
+            .then(|| traffic(options.external_traffic_policy))
+            .flatten(),
+        internal_traffic_policy: traffic(options.internal_traffic_policy),
+        session_affinity: text(options.session_affinity.unwrap_or(SessionAffinity::None).as_str()),
         ..ServiceSpec::default()
     }
+}
+
+/// The user's labels and annotations of the client Service.
+fn user_metadata(group: &Group) -> TemplateMetadata {
+    TemplateMetadata::new(
+        group.service.labels.clone().unwrap_or_default(),
+        group.service.annotations.clone().unwrap_or_default(),
+    )
 }
 
 /// The headless Service that gives every Pod its DNS name, ready or not.
@@ -98,21 +100,17 @@ fn port(name: &str, number: u16) -> ServicePort {
 #[must_use]
 pub fn replacement(found: &Service, desired: &Service) -> Option<Service> {
     let mut service = found.clone();
-    extend(&mut service.metadata.labels, desired.metadata.labels.as_ref());
-    extend(
-        &mut service.metadata.annotations,
-        desired.metadata.annotations.as_ref(),
-    );
+    TemplateMetadata::of_object(&desired.metadata).change(&mut service.metadata);
+    let labels = desired.metadata.labels.iter().flatten();
+    service
+        .metadata
+        .labels
+        .get_or_insert_default()
+        .extend(labels.map(|(key, value)| (key.clone(), value.clone())));
     if let (Some(spec), Some(wanted)) = (service.spec.as_mut(), desired.spec.as_ref()) {
         merge(spec, wanted);
     }
     (service != *found).then_some(service)
-}
-
-fn extend(found: &mut Option<BTreeMap<String, String>>, desired: Option<&BTreeMap<String, String>>) {
-    if let Some(desired) = desired.filter(|desired| !desired.is_empty()) {
-        found.get_or_insert_default().extend(desired.clone());
-    }
 }
 
 fn merge(spec: &mut ServiceSpec, wanted: &ServiceSpec) {
@@ -123,37 +121,50 @@ fn merge(spec: &mut ServiceSpec, wanted: &ServiceSpec) {
         &mut spec.internal_traffic_policy,
         wanted.internal_traffic_policy.as_ref(),
     );
-    set(&mut spec.session_affinity, wanted.session_affinity.as_ref());
     set(
         &mut spec.publish_not_ready_addresses,
         wanted.publish_not_ready_addresses.as_ref(),
     );
+    set(&mut spec.session_affinity, wanted.session_affinity.as_ref());
+    if spec.session_affinity.as_deref() != Some(SessionAffinity::ClientIP.as_str()) {
+        // The API server sets this with ClientIP and refuses it without.
+        spec.session_affinity_config = None;
+    }
     spec.load_balancer_source_ranges
         .clone_from(&wanted.load_balancer_source_ranges);
-    if wanted
-        .type_
-        .as_deref()
-        .is_some_and(|service_type| service_type != ServiceType::ClusterIP.as_str())
-    {
+    merge_outside(spec, wanted);
+    merge_ports(spec, wanted);
+}
+
+/// Fields that only some types have: the API server refuses them on the others.
+fn merge_outside(spec: &mut ServiceSpec, wanted: &ServiceSpec) {
+    if wanted.external_traffic_policy.is_some() {
         set(
             &mut spec.external_traffic_policy,
             wanted.external_traffic_policy.as_ref(),
         );
+    } else if spec.external_ips.iter().flatten().next().is_none() {
+        // With external addresses, which somebody else has set, the API server puts it back each time.
+        spec.external_traffic_policy = None;
+    }
+    if wanted.type_.as_deref() == Some(ServiceType::LoadBalancer.as_str()) {
         set(&mut spec.load_balancer_class, wanted.load_balancer_class.as_ref());
     } else {
-        // The API server refuses these on a ClusterIP.
-        spec.external_traffic_policy = None;
         spec.load_balancer_class = None;
+        spec.allocate_load_balancer_node_ports = None;
     }
+}
+
+fn merge_ports(spec: &mut ServiceSpec, wanted: &ServiceSpec) {
     let found = spec.ports.take().unwrap_or_default();
-    let keeps_node_ports = spec.type_.as_deref() != Some(ServiceType::ClusterIP.as_str());
+    let has_node_ports = spec.type_.as_deref() != Some(ServiceType::ClusterIP.as_str());
     let ports = wanted.ports.iter().flatten().map(|port| {
         let allocated = found
             .iter()
             .find(|found| found.name == port.name)
             .and_then(|found| found.node_port);
         ServicePort {
-            node_port: port.node_port.or(allocated.filter(|_| keeps_node_ports)),
+            node_port: port.node_port.or(allocated.filter(|_| has_node_ports)),
             ..port.clone()
         }
     });
@@ -165,3 +176,6 @@ fn set<T: Clone>(found: &mut Option<T>, wanted: Option<&T>) {
         *found = Some(wanted.clone());
     }
 }
+
+#[cfg(test)]
+mod tests;

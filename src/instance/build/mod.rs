@@ -25,11 +25,13 @@ pub fn owner_reference(name: &str, uid: &str) -> OwnerReference {
     }
 }
 
-/// The metadata of the `ConfigMap` and the Pod: their common name, labels and owner.
+/// The metadata of the `ConfigMap` and the Pod: their common name, labels and owner, and the revision that both were
+/// made from. Each tells it for the other: the `ConfigMap` never changes under a Pod of another revision.
 #[must_use]
 pub fn metadata(instance: &Instance) -> ObjectMeta {
     let mut labels = name::group_labels(&instance.cluster, &instance.group);
     labels.insert(name::LABEL_INSTANCE.to_owned(), instance.name.clone());
+    labels.insert(name::LABEL_REVISION.to_owned(), instance.revision.clone());
     ObjectMeta {
         name: Some(instance.pod_name.clone()),
         namespace: Some(instance.namespace.clone()),
@@ -38,3 +40,6 @@ pub fn metadata(instance: &Instance) -> ObjectMeta {
         ..ObjectMeta::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,6 @@ const GRACE_MARGIN_SECONDS: i64 = 30;
 pub fn pod(instance: &Instance, tls: &Tls) -> Pod {
     let mut metadata = super::metadata(instance);
     let labels = metadata.labels.get_or_insert_default();
-    labels.insert(name::LABEL_REVISION.to_owned(), instance.revision.clone());
     labels.insert(name::LABEL_SERVING.to_owned(), "true".to_owned());
     metadata.annotations = Some(annotations(instance, tls));
     instance.template_metadata.put_into(&mut metadata);
@@ -36,7 +35,9 @@ pub fn pod(instance: &Instance, tls: &Tls) -> Pod {
     }
 }
 
-fn annotations(instance: &Instance, tls: &Tls) -> BTreeMap<String, String> {
+/// What a Pod tells Prometheus.
+#[must_use]
+pub fn annotations(instance: &Instance, tls: &Tls) -> BTreeMap<String, String> {
     let scheme = if tls.http { "https" } else { "http" };
     [
         ("prometheus.io/scrape", "true".to_owned()),

@@ -24,6 +24,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod cluster;
+pub(crate) mod group;
 pub(crate) mod history;
 pub(crate) mod kubectl;
 pub(crate) mod namespace;
@@ -32,7 +33,7 @@ pub(crate) mod operator;
 pub(crate) mod wait;
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -102,6 +103,11 @@ impl Test {
     /// Records every change in the test's namespace from now on.
     pub(crate) async fn record_history(&self) -> History {
         History::record(self.client.clone(), &self.namespace).await
+    }
+
+    /// How the operator reaches the cluster.
+    pub(crate) fn operator_kubeconfig(&self) -> &Path {
+        &self.settings.operator_kubeconfig
     }
 }
 

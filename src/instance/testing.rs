@@ -1,0 +1,185 @@
+//! A TiProxy with its Pod and its `ConfigMap`, for the tests of this module. It begins as it should be: ready.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use serde_json::{Value, json};
+
+use super::build;
+use super::observe::Observed;
+use super::plan::{self, Plan};
+use super::validate::{Instance, Invalid, validate};
+use crate::api::{TiProxy, name};
+use crate::ownership::Slot;
+
+pub(crate) fn now() -> Timestamp {
+    "2026-11-23T10:00:00Z".parse().unwrap()
+}
+
+/// A time so many seconds ago, as it stands in an object.
+pub(crate) fn ago(seconds: i64) -> String {
+    (now() - SignedDuration::from_secs(seconds)).to_string()
+}
+
+pub(crate) fn tiproxy() -> TiProxy {
+    serde_json::from_value(json!({
+        "apiVersion": "core.pingcap.com/v1alpha1", "kind": "TiProxy",
+        "metadata": {
+            "name": "web-0", "namespace": "ns", "uid": "uid-0", "resourceVersion": "10", "generation": 2,
+            "creationTimestamp": ago(600), "labels": {name::LABEL_GROUP: "web"}, "finalizers": [name::FINALIZER],
+        },
+        "spec": {
+            "cluster": {"name": "basic"}, "subdomain": "web-tiproxy-peer", "version": "v1.3.2",
+            "discovery": {"pdAddrs": ["basic-pd.ns.svc:2379"]},
+        },
+    }))
+    .unwrap()
+}
+
+/// Lays one JSON object over another; `null` takes away.
+pub(crate) fn lay_over(base: &mut Value, changes: &Value) {
+    match (base, changes) {
+        (Value::Object(base), Value::Object(changes)) => {
+            for (key, value) in changes {
+                if value.is_null() {
+                    base.remove(key);
+                } else {
+                    lay_over(base.entry(key.clone()).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (base, changes) => *base = changes.clone(),
+    }
+}
+
+fn changed<T: serde::Serialize + serde::de::DeserializeOwned>(object: &T, changes: &Value) -> T {
+    let mut value = serde_json::to_value(object).unwrap();
+    lay_over(&mut value, changes);
+    serde_json::from_value(value).unwrap()
+}
+
+pub(crate) fn ready_status(seconds_ago: i64) -> Value {
+    json!({
+        "phase": "Running",
+        "startTime": ago(600),
+        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": ago(seconds_ago)}],
+        "containerStatuses": [container(&json!({"running": {}}))],
+    })
+}
+
+pub(crate) fn container(state: &Value) -> Value {
+    json!({
+        "name": "tiproxy", "image": "pingcap/tiproxy:v1.3.2", "imageID": "", "ready": false, "restartCount": 4,
+        "state": state,
+    })
+}
+
+/// What there is, and the time.
+#[derive(Clone)]
+pub(crate) struct Scene {
+    pub(crate) object: TiProxy,
+    pub(crate) pod: Option<Pod>,
+    pub(crate) config_map: Option<ConfigMap>,
+    pub(crate) paused: bool,
+    pub(crate) failures: u32,
+    pub(crate) now: Timestamp,
+}
+
+impl Scene {
+    /// All is well.
+    pub(crate) fn ready() -> Self {
+        Self::of(tiproxy())
+    }
+
+    /// All is well with this TiProxy.
+    pub(crate) fn of(object: TiProxy) -> Self {
+        let instance = validate(&object).unwrap();
+        let tls = build::tls::tls(&instance);
+        let mut pod = build::pod::pod(&instance, &tls);
+        pod.metadata.uid = Some("uid-pod".to_owned());
+        pod.metadata.resource_version = Some("20".to_owned());
+        pod.spec = None;
+        pod.status = serde_json::from_value(ready_status(300)).unwrap();
+        let mut config_map = build::config_map::config_map(&instance, &tls);
+        config_map.metadata.uid = Some("uid-config".to_owned());
+        config_map.metadata.resource_version = Some("30".to_owned());
+        Self {
+            object,
+            pod: Some(pod),
+            config_map: Some(config_map),
+            paused: false,
+            failures: 0,
+            now: now(),
+        }
+    }
+
+    /// Neither Pod nor `ConfigMap`.
+    pub(crate) fn bare() -> Self {
+        Self::ready().no_pod().no_config_map()
+    }
+
+    pub(crate) fn no_pod(mut self) -> Self {
+        self.pod = None;
+        self
+    }
+
+    pub(crate) fn no_config_map(mut self) -> Self {
+        self.config_map = None;
+        self
+    }
+
+    pub(crate) fn paused(mut self) -> Self {
+        self.paused = true;
+        self
+    }
+
+    pub(crate) fn failures(mut self, failures: u32) -> Self {
+        self.failures = failures;
+        self
+    }
+
+    /// The TiProxy with these changes; what there is beside it stays as it is.
+    pub(crate) fn object(mut self, changes: &Value) -> Self {
+        self.object = changed(&self.object, changes);
+        self
+    }
+
+    pub(crate) fn pod(mut self, changes: &Value) -> Self {
+        self.pod = self.pod.as_ref().map(|pod| changed(pod, changes));
+        self
+    }
+
+    pub(crate) fn config_map(mut self, changes: &Value) -> Self {
+        self.config_map = self.config_map.as_ref().map(|found| changed(found, changes));
+        self
+    }
+
+    /// The TiProxy is being deleted, by this finalizer beside ours.
+    pub(crate) fn deleted(self, finalizers: &[&str]) -> Self {
+        self.object(&json!({"metadata": {"deletionTimestamp": ago(1), "finalizers": finalizers}}))
+    }
+
+    pub(crate) fn observed(&self) -> Observed {
+        let uid = self.object.uid().unwrap();
+        let mark = (name::LABEL_INSTANCE, "web-0");
+        let pod = Slot::of(self.pod.clone().map(Arc::new), &uid, mark);
+        Observed {
+            object: Arc::new(self.object.clone()),
+            pods: pod.ours().cloned().into_iter().collect(),
+            pod,
+            config_map: Slot::of(self.config_map.clone().map(Arc::new), &uid, mark),
+            paused: self.paused,
+            failures: self.failures,
+        }
+    }
+
+    pub(crate) fn instance(&self) -> Result<Instance, Invalid> {
+        validate(&self.object)
+    }
+
+    pub(crate) fn plan(&self) -> Plan {
+        plan::plan(&self.observed(), self.instance().as_ref(), self.now)
+    }
+}

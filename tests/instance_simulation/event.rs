@@ -1,0 +1,91 @@
+//! What may happen.
+
+use proptest::prelude::*;
+use tiproxy_operator::api::name;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Deletion {
+    Background,
+    Foreground,
+    Orphan,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event {
+    /// The operator looks at caches that are so many states old, and crashes before this write.
+    Reconcile {
+        lags: [usize; 3],
+        crash: Option<usize>,
+    },
+    /// The operator starts again.
+    Restart,
+    Advance(u64),
+    Run,
+    Ready,
+    Unready,
+    Evict,
+    Succeed,
+    /// A Pod that was ending is gone.
+    End,
+    /// The garbage collector does a round.
+    Collect,
+    DeletePod,
+    ForceDeletePod,
+    DeleteConfigMap,
+    EditConfigMap,
+    StripLabel(&'static str),
+    ForeignPod,
+    ForeignConfigMap,
+    RemoveForeign,
+    Pause(bool),
+    Version(u8),
+    InPlace(u8),
+    Metadata(u8),
+    Invalid,
+    Delete(Deletion),
+    DropFinalizer,
+    Recreate,
+}
+
+pub(crate) fn event() -> impl Strategy<Value = Event> {
+    let lag = || 0..6_usize;
+    let crash = prop_oneof![4 => Just(None), 1 => (0..3_usize).prop_map(Some)];
+    let how = prop_oneof![
+        Just(Deletion::Background),
+        Just(Deletion::Foreground),
+        Just(Deletion::Orphan)
+    ];
+    let label = prop_oneof![
+        Just(name::LABEL_REVISION),
+        Just(name::LABEL_CLUSTER),
+        Just("app.kubernetes.io/name")
+    ];
+    prop_oneof![
+        40 => ([lag(), lag(), lag()], crash).prop_map(|(lags, crash)| Event::Reconcile { lags, crash }),
+        1 => Just(Event::Restart),
+        6 => (1..400_u64).prop_map(Event::Advance),
+        10 => Just(Event::Run),
+        10 => Just(Event::Ready),
+        3 => Just(Event::Unready),
+        4 => Just(Event::Evict),
+        1 => Just(Event::Succeed),
+        12 => Just(Event::End),
+        8 => Just(Event::Collect),
+        3 => Just(Event::DeletePod),
+        2 => Just(Event::ForceDeletePod),
+        2 => Just(Event::DeleteConfigMap),
+        2 => Just(Event::EditConfigMap),
+        3 => label.prop_map(Event::StripLabel),
+        1 => Just(Event::ForeignPod),
+        1 => Just(Event::ForeignConfigMap),
+        2 => Just(Event::RemoveForeign),
+        2 => any::<bool>().prop_map(Event::Pause),
+        8 => (0..3_u8).prop_map(Event::Version),
+        2 => (0..3_u8).prop_map(Event::InPlace),
+        3 => (0..4_u8).prop_map(Event::Metadata),
+        1 => Just(Event::Invalid),
+        3 => how.prop_map(Event::Delete),
+        1 => Just(Event::DropFinalizer),
+        5 => Just(Event::Recreate),
+    ]
+}

@@ -1,0 +1,728 @@
+//! A TiProxy, its Pod and its `ConfigMap`, and all that happens to them: the operator at work on views of its own,
+//! kubelets, the garbage collector, users.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::{Resource, ResourceExt};
+use serde_json::{Value, json};
+use tiproxy_operator::api::{TiProxy, name};
+use tiproxy_operator::instance::build::owner_reference;
+use tiproxy_operator::instance::observe::Observed;
+use tiproxy_operator::instance::plan::{Action, DeleteReason, Plan, delete_rule, plan};
+use tiproxy_operator::instance::pod_state::PodState;
+use tiproxy_operator::instance::status::status;
+use tiproxy_operator::instance::validate::{Instance, Invalid, validate};
+use tiproxy_operator::ownership::Slot;
+use tiproxy_operator::problem::ExecuteError;
+
+use crate::event::{Deletion, Event};
+use crate::state::{INSTANCE, POD, Refused, State, belongs, controller, has_ended, is_watched, phase};
+
+/// How far back the operator's watches of each kind are.
+#[derive(Clone, Copy, Debug, Default)]
+struct Horizons {
+    instance: usize,
+    pods: usize,
+    config_maps: usize,
+}
+
+pub(crate) struct World {
+    /// Every state there was; the last is the present.
+    history: Vec<State>,
+    horizons: Horizons,
+    now: Timestamp,
+    failures: u32,
+    sees_own_writes: bool,
+    /// The revision that each Pod was made from, by UID, whatever its labels say later.
+    revisions: BTreeMap<String, String>,
+    /// UIDs of Pods that were orphaned on purpose.
+    orphaned: BTreeSet<String>,
+}
+
+/// What one pass did.
+pub(crate) struct Pass {
+    pub(crate) plan: Plan,
+    pub(crate) wrote: bool,
+}
+
+fn revision_label<K: Resource>(object: &K) -> String {
+    object
+        .labels()
+        .get(name::LABEL_REVISION)
+        .cloned()
+        .unwrap_or_default()
+}
+
+fn tiproxy() -> TiProxy {
+    serde_json::from_value(json!({
+        "apiVersion": "core.pingcap.com/v1alpha1", "kind": "TiProxy",
+        "metadata": {"name": INSTANCE, "namespace": "ns", "generation": 1, "labels": {name::LABEL_GROUP: "web"}},
+        "spec": {
+            "cluster": {"name": "basic"}, "subdomain": "web-tiproxy-peer", "version": "v1.3.0",
+            "discovery": {"pdAddrs": ["pd.ns.svc:2379"]},
+        },
+    }))
+    .expect("a TiProxy")
+}
+
+impl World {
+    pub(crate) fn new(sees_own_writes: bool) -> Self {
+        let mut world = Self {
+            history: vec![State::default()],
+            horizons: Horizons::default(),
+            now: Timestamp::from_second(1_000_000).expect("a time"),
+            failures: 0,
+            sees_own_writes,
+            revisions: BTreeMap::new(),
+            orphaned: BTreeSet::new(),
+        };
+        world.happen(&Event::Recreate);
+        world
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        self.history.last().expect("the history begins with a state")
+    }
+
+    fn head(&self) -> usize {
+        self.history.len() - 1
+    }
+
+    fn write<T>(&mut self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state().clone();
+        let result = change(&mut state);
+        self.history.push(state);
+        result
+    }
+
+    fn touch_pod(&mut self, change: impl FnOnce(&mut Pod)) {
+        self.write(|state| state.touch_pod(POD, change));
+    }
+
+    fn pod(&self) -> Option<&Pod> {
+        self.state().pods.get(POD)
+    }
+
+    pub(crate) fn happen(&mut self, event: &Event) {
+        let now = self.now;
+        match *event {
+            Event::Reconcile { lags, crash } => {
+                self.reconcile(lags, crash);
+            }
+            Event::Restart => self.restart(),
+            Event::Advance(seconds) => self.advance(Duration::from_secs(seconds)),
+            Event::Run => self.become_phase("Pending", json!({"phase": "Running"})),
+            Event::Ready => self.become_ready(),
+            Event::Unready => self.touch_pod(|pod| {
+                if phase(pod) == "Running" {
+                    set_status(pod, json!({"phase": "Running"}));
+                }
+            }),
+            Event::Evict => self.touch_pod(|pod| {
+                set_status(
+                    pod,
+                    json!({"phase": "Failed", "reason": "Evicted", "startTime": Time(now)}),
+                );
+            }),
+            Event::Succeed => {
+                self.become_phase("Running", json!({"phase": "Succeeded", "startTime": Time(now)}))
+            }
+            Event::End => self.write(|state| {
+                state
+                    .pods
+                    .retain(|_, pod| pod.metadata.deletion_timestamp.is_none());
+            }),
+            Event::Collect => self.write(|state| state.collect_garbage(now)),
+            Event::DeletePod => self.touch_pod(|pod| {
+                pod.metadata.deletion_timestamp.get_or_insert(Time(now));
+            }),
+            Event::ForceDeletePod => self.write(|state| {
+                state.pods.remove(POD);
+            }),
+            Event::DeleteConfigMap => {
+                // Both marks of the revision at once are more than the operator can stand.
+                if self.pod().is_none_or(|pod| !revision_label(pod).is_empty()) {
+                    self.write(|state| state.config_maps.remove(POD));
+                }
+            }
+            Event::EditConfigMap => self.write(|state| {
+                state.touch_config_map(POD, |config_map| {
+                    config_map.data = Some(BTreeMap::from([("config.toml".to_owned(), "mine".to_owned())]));
+                });
+            }),
+            Event::StripLabel(label) => {
+                // The revision can be told as long as the ConfigMap tells the truth about it.
+                let told = self.sees_own_writes && self.state().config_maps.contains_key(POD);
+                if label != name::LABEL_REVISION || told {
+                    self.touch_pod(|pod| {
+                        pod.labels_mut().remove(label);
+                    });
+                }
+            }
+            Event::ForeignPod => self.foreign_pod(),
+            Event::ForeignConfigMap => self.foreign_config_map(),
+            Event::RemoveForeign => self.remove_foreign(),
+            Event::Pause(paused) => self.write(|state| state.cluster_paused = paused),
+            Event::Version(version) => self.write(|state| {
+                state.touch_instance(|instance| {
+                    instance.spec.template.version = format!("v1.3.{version}");
+                    instance.spec.template.config = None;
+                });
+            }),
+            Event::InPlace(number) => self.write(|state| {
+                state.touch_instance(|instance| instance.spec.features = Some(vec![number.to_string()]));
+            }),
+            Event::Metadata(number) => {
+                self.write(|state| state.touch_instance(|instance| annotate(instance, number)))
+            }
+            Event::Invalid => self.write(|state| {
+                state
+                    .touch_instance(|instance| instance.spec.template.config = Some("labels={\"".to_owned()));
+            }),
+            Event::Delete(how) => self.delete(how),
+            Event::DropFinalizer => self.write(|state| {
+                state.touch_instance(|instance| {
+                    if instance.metadata.deletion_timestamp.is_none() {
+                        instance.finalizers_mut().clear();
+                    }
+                });
+            }),
+            Event::Recreate => {
+                if self.state().instance.is_none() {
+                    self.write(|state| {
+                        let mut instance = tiproxy();
+                        state.born(&mut instance.metadata, now);
+                        state.instance = Some(instance);
+                    });
+                }
+            }
+        }
+    }
+
+    fn become_phase(&mut self, from: &str, status: Value) {
+        if self.pod().is_some_and(|pod| phase(pod) == from) {
+            self.touch_pod(|pod| set_status(pod, status));
+        }
+    }
+
+    fn become_ready(&mut self) {
+        let ready = json!({
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": Time(self.now)}],
+        });
+        let may = |pod: &Pod| phase(pod) == "Running" && !PodState::of(pod).is_ready();
+        if self.pod().is_some_and(may) {
+            self.become_phase("Running", ready);
+        }
+    }
+
+    fn foreign_pod(&mut self) {
+        let now = self.now;
+        let mut pod = Pod::default();
+        pod.metadata.name = Some(POD.to_owned());
+        pod.metadata.namespace = Some("ns".to_owned());
+        let _taken = self.write(|state| state.create_pod(pod, now));
+    }
+
+    fn foreign_config_map(&mut self) {
+        let now = self.now;
+        let mut config_map = ConfigMap::default();
+        config_map.metadata.name = Some(POD.to_owned());
+        config_map.metadata.namespace = Some("ns".to_owned());
+        let _taken = self.write(|state| state.create_config_map(config_map, now));
+    }
+
+    fn remove_foreign(&mut self) {
+        self.write(|state| {
+            state
+                .pods
+                .retain(|_, pod| controller(pod).is_some() || is_watched(pod));
+            state
+                .config_maps
+                .retain(|_, config_map| controller(config_map).is_some() || is_watched(config_map));
+        });
+    }
+
+    fn delete(&mut self, how: Deletion) {
+        let now = self.now;
+        let Some(instance) = &self.state().instance else {
+            return;
+        };
+        if instance.metadata.deletion_timestamp.is_some() {
+            return;
+        }
+        let uid = instance.uid().unwrap_or_default();
+        let finalizer = match how {
+            Deletion::Background => None,
+            Deletion::Foreground => Some("foregroundDeletion"),
+            Deletion::Orphan => {
+                let pods = self.state().pods.values().filter(|pod| belongs(*pod, &uid));
+                let uids: Vec<String> = pods.filter_map(ResourceExt::uid).collect();
+                self.orphaned.extend(uids);
+                Some("orphan")
+            }
+        };
+        self.write(|state| {
+            state.touch_instance(|instance| {
+                instance.metadata.deletion_timestamp = Some(Time(now));
+                instance.finalizers_mut().extend(finalizer.map(ToOwned::to_owned));
+            });
+        });
+    }
+
+    fn advance(&mut self, by: Duration) {
+        self.now += SignedDuration::try_from(by).expect("a short time");
+    }
+
+    fn restart(&mut self) {
+        let head = self.head();
+        self.horizons = Horizons {
+            instance: head,
+            pods: head,
+            config_maps: head,
+        };
+        self.failures = 0;
+    }
+
+    /// One look at caches that lag behind by so many states, but never go back.
+    fn observe(&mut self, lags: [usize; 3]) -> Option<Observed> {
+        let head = self.head();
+        let at = |horizon: usize, lag: usize| horizon.max(head.saturating_sub(lag));
+        let [instance, pods, config_maps] = lags;
+        self.horizons = Horizons {
+            instance: at(self.horizons.instance, instance),
+            pods: at(self.horizons.pods, pods),
+            config_maps: at(self.horizons.config_maps, config_maps),
+        };
+        let state = |index: usize| self.history.get(index).expect("a horizon is in the past");
+        let object = Arc::new(state(self.horizons.instance).instance.clone()?);
+        let uid = object.uid().unwrap_or_default();
+        let mark = (name::LABEL_INSTANCE, INSTANCE);
+        let pods = state(self.horizons.pods);
+        let config_maps = state(self.horizons.config_maps);
+        let pod = pods.pods.get(POD).filter(|pod| is_watched(*pod)).cloned();
+        let config_map = config_maps
+            .config_maps
+            .get(POD)
+            .filter(|config_map| is_watched(*config_map))
+            .cloned();
+        Some(Observed {
+            pods: pods
+                .pods
+                .values()
+                .filter(|pod| is_watched(*pod) && belongs(*pod, &uid))
+                .cloned()
+                .map(Arc::new)
+                .collect(),
+            pod: Slot::of(pod.map(Arc::new), &uid, mark),
+            config_map: Slot::of(config_map.map(Arc::new), &uid, mark),
+            paused: self.state().cluster_paused,
+            failures: self.failures,
+            object,
+        })
+    }
+
+    /// One pass of the operator, which crashes after so many writes.
+    pub(crate) fn reconcile(&mut self, lags: [usize; 3], crash: Option<usize>) -> Option<Pass> {
+        let observed = self.observe(lags)?;
+        let instance = validate(&observed.object);
+        let plan = plan(&observed, instance.as_ref(), self.now);
+        check_plan(&observed, instance.as_ref(), &plan, self.now);
+        let mut wrote = false;
+        let mut error = None;
+        for (index, action) in plan.actions.iter().enumerate() {
+            if crash == Some(index) {
+                self.restart();
+                return Some(Pass { plan, wrote });
+            }
+            match self.carry_out(&observed, instance.as_ref().ok(), action) {
+                Ok(()) => wrote = true,
+                Err(why) => {
+                    error = Some(why);
+                    break;
+                }
+            }
+        }
+        if observed
+            .pod
+            .ours()
+            .is_some_and(|pod| PodState::of(pod).is_ready())
+        {
+            self.failures = 0;
+        }
+        let conflict = matches!(error, Some(None));
+        if crash.is_some() {
+            self.restart();
+        } else if !conflict && !plan.releases() {
+            let error = error.flatten();
+            wrote |= self.report(&observed, instance.as_ref(), &plan, error.as_ref());
+        }
+        Some(Pass { plan, wrote })
+    }
+
+    fn report(
+        &mut self,
+        observed: &Observed,
+        instance: Result<&Instance, &Invalid>,
+        plan: &Plan,
+        error: Option<&ExecuteError>,
+    ) -> bool {
+        let report = status(observed, instance, plan, error, self.now);
+        let stored = observed.object.status.clone().unwrap_or_default();
+        if report.status == stored || !report.after.is_zero() {
+            return false;
+        }
+        // What was written is not written again, also not a moment later.
+        let mut after = observed.clone();
+        let mut object = (*observed.object).clone();
+        object.status = Some(report.status.clone());
+        after.object = Arc::new(object);
+        let later = self.now + SignedDuration::from_secs(1);
+        assert_eq!(status(&after, instance, plan, error, later).status, report.status);
+
+        let uid = observed.object.uid().unwrap_or_default();
+        self.write(|state| {
+            state.touch_instance(|instance| {
+                if instance.uid().as_deref() == Some(uid.as_str()) {
+                    instance.status = Some(report.status);
+                }
+            });
+        });
+        if self.sees_own_writes {
+            self.horizons.instance = self.head();
+        }
+        true
+    }
+
+    /// One write by the API server's rules. `Err(None)` is a conflict that the next pass settles.
+    fn carry_out(
+        &mut self,
+        observed: &Observed,
+        instance: Option<&Instance>,
+        action: &Action,
+    ) -> Result<(), Option<ExecuteError>> {
+        let mut state = self.state().clone();
+        let now = self.now;
+        let uid = observed.object.uid().unwrap_or_default();
+        let object =
+            tiproxy_operator::runtime::write::Target::of(&*observed.object).expect("a stored TiProxy");
+        let owner = owner_reference(INSTANCE, &uid);
+        let result = match action {
+            Action::AddFinalizer => state.change_instance(&object, true, |instance| {
+                instance.finalizers_mut().push(name::FINALIZER.to_owned());
+            }),
+            Action::RemoveFinalizer => state.change_instance(&object, true, |instance| {
+                instance.finalizers_mut().retain(|found| found != name::FINALIZER);
+            }),
+            Action::AdoptConfigMap(target) => state.change_config_map(target, |config_map| {
+                config_map.owner_references_mut().push(owner);
+            }),
+            Action::AdoptPod(target) => {
+                state.change_pod(target, true, |pod| pod.owner_references_mut().push(owner))
+            }
+            Action::CreateConfigMap(config_map) => state.create_config_map((**config_map).clone(), now),
+            Action::ReplaceConfigMap(config_map) => state.replace_config_map((**config_map).clone()),
+            Action::DeleteConfigMap(target) => state.delete_config_map(target),
+            Action::CreatePod(pod) => state.create_pod((**pod).clone(), now),
+            Action::PatchPod { target, metadata } => {
+                state.change_pod(target, false, |pod| merge_metadata(pod, metadata))
+            }
+            Action::DeletePod {
+                target,
+                grace_period_seconds,
+                ..
+            } => state.delete_pod(target, delete_rule(*grace_period_seconds).resource_version, now),
+        };
+        if result == Err(Refused) {
+            return Err(self.refused(&uid, action));
+        }
+        self.check_write(observed, instance, action);
+        self.history.push(state);
+        if let (Action::CreatePod(_), Some(pod)) = (action, self.pod()) {
+            let (uid, revision) = (pod.uid().unwrap_or_default(), revision_label(pod));
+            self.revisions.insert(uid, revision);
+        }
+        if let Action::DeletePod {
+            why: DeleteReason::Failed,
+            ..
+        } = action
+        {
+            self.failures += 1;
+        }
+        if self.sees_own_writes {
+            self.note_own_write(action);
+        }
+        Ok(())
+    }
+
+    fn note_own_write(&mut self, action: &Action) {
+        let head = self.head();
+        match action {
+            Action::AddFinalizer | Action::RemoveFinalizer => self.horizons.instance = head,
+            Action::AdoptConfigMap(_)
+            | Action::CreateConfigMap(_)
+            | Action::ReplaceConfigMap(_)
+            | Action::DeleteConfigMap(_) => {
+                self.horizons.config_maps = head;
+            }
+            Action::AdoptPod(_)
+            | Action::CreatePod(_)
+            | Action::PatchPod { .. }
+            | Action::DeletePod { .. } => {
+                self.horizons.pods = head;
+            }
+        }
+    }
+
+    /// After a collision the operator looks, past its caches, who has the name.
+    fn refused(&mut self, uid: &str, action: &Action) -> Option<ExecuteError> {
+        let mark = (name::LABEL_INSTANCE, INSTANCE);
+        let state = self.state();
+        match action {
+            Action::CreatePod(_) => {
+                let found = state.pods.get(POD).cloned().map(Arc::new);
+                if let Slot::Foreign(pod) = Slot::of(found, uid, mark) {
+                    return Some(ExecuteError::name_conflict(&*pod));
+                }
+                self.horizons.pods = self.head();
+            }
+            Action::CreateConfigMap(_) => {
+                let found = state.config_maps.get(POD).cloned().map(Arc::new);
+                if let Slot::Foreign(config_map) = Slot::of(found, uid, mark) {
+                    return Some(ExecuteError::name_conflict(&*config_map));
+                }
+                self.horizons.config_maps = self.head();
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// Whether a write that the API server accepts may be done, judged by what is true and not by what was seen.
+    fn check_write(&self, observed: &Observed, instance: Option<&Instance>, action: &Action) {
+        let state = self.state();
+        let uid = observed.object.uid().unwrap_or_default();
+        let pod = state.pods.get(POD);
+        let left = state.names_of_pods(&uid);
+        match action {
+            Action::AddFinalizer => {}
+            Action::RemoveFinalizer => {
+                let orphaning = observed.object.finalizers().iter().any(|found| found == "orphan");
+                assert!(
+                    left.is_empty() || orphaning || !self.sees_own_writes,
+                    "{left:?} would be left behind"
+                );
+                assert!(observed.object.metadata.deletion_timestamp.is_some());
+            }
+            Action::AdoptConfigMap(_) => {
+                let found = state.config_maps.get(POD).expect("what is adopted");
+                assert!(controller(found).is_none() && is_watched(found));
+            }
+            Action::AdoptPod(_) => {
+                let found = pod.expect("what is adopted");
+                assert!(controller(found).is_none() && is_watched(found));
+            }
+            Action::CreateConfigMap(config_map) => self.check_config_map(&uid, config_map),
+            Action::ReplaceConfigMap(config_map) => {
+                let found = state.config_maps.get(POD).expect("what is replaced");
+                assert!(belongs(found, &uid), "a foreign ConfigMap is written to");
+                self.check_config_map(&uid, config_map);
+            }
+            Action::DeleteConfigMap(_) => {
+                let found = state.config_maps.get(POD).expect("what is deleted");
+                assert!(belongs(found, &uid), "a foreign ConfigMap is deleted");
+                assert!(
+                    left.is_empty() || !self.sees_own_writes,
+                    "{left:?} would lose its configuration"
+                );
+                assert!(observed.object.metadata.deletion_timestamp.is_some());
+            }
+            Action::CreatePod(pod) => {
+                assert!(left.is_empty(), "a second Pod beside {left:?}");
+                assert!(belongs(&**pod, &uid) && pod.name_any() == POD);
+                assert!(observed.object.metadata.deletion_timestamp.is_none());
+            }
+            // A patch carries the UID only: it may meet a Pod of ours that was orphaned meanwhile.
+            Action::PatchPod { .. } => {
+                assert!(pod.is_some_and(|pod| belongs(pod, &uid) || self.is_orphan(pod)));
+            }
+            Action::DeletePod { why, .. } => {
+                let pod = pod.expect("what is deleted");
+                self.check_delete(observed, instance, pod, *why);
+            }
+        }
+    }
+
+    /// The configuration never changes under a Pod of another revision.
+    fn check_config_map(&self, uid: &str, config_map: &ConfigMap) {
+        let revision = revision_label(config_map);
+        for pod in self.state().pods.values().filter(|pod| belongs(*pod, uid)) {
+            let of_pod = self.revisions.get(&pod.uid().unwrap_or_default());
+            assert!(
+                of_pod == Some(&revision) || !self.sees_own_writes,
+                "the ConfigMap of {revision} is written under a Pod of {of_pod:?}"
+            );
+        }
+    }
+
+    fn check_delete(&self, observed: &Observed, instance: Option<&Instance>, pod: &Pod, why: DeleteReason) {
+        let uid = observed.object.uid().unwrap_or_default();
+        let pod_uid = pod.uid().unwrap_or_default();
+        assert!(belongs(pod, &uid), "a foreign or orphaned Pod is deleted");
+        match why {
+            DeleteReason::Deleted => assert!(observed.object.metadata.deletion_timestamp.is_some()),
+            DeleteReason::Failed => assert!(has_ended(pod), "a Pod that runs is deleted as ended"),
+            DeleteReason::Outdated => {
+                let wanted = &instance.expect("a valid TiProxy").revision;
+                assert_ne!(
+                    self.revisions.get(&pod_uid),
+                    Some(wanted),
+                    "an up-to-date Pod is replaced"
+                );
+            }
+        }
+    }
+
+    fn is_orphan(&self, pod: &Pod) -> bool {
+        self.orphaned.contains(&pod.uid().unwrap_or_default()) && controller(pod).is_none()
+    }
+
+    /// Ends all trouble, lets everybody do their work, and returns when nothing moves any more.
+    pub(crate) fn heal(&mut self) {
+        self.write(|state| state.cluster_paused = false);
+        let invalid = |instance: &TiProxy| instance.spec.template.config.is_some();
+        if self.state().instance.as_ref().is_some_and(invalid) {
+            self.happen(&Event::Version(0));
+        }
+        self.remove_foreign();
+        let mut at_rest = 0;
+        for _ in 0..60 {
+            let before = format!("{:?}", self.state());
+            self.happen(&Event::Collect);
+            self.happen(&Event::End);
+            let pass = self.reconcile([0; 3], None);
+            let wait = pass.as_ref().and_then(|pass| pass.plan.recheck);
+            self.happen(&Event::Run);
+            self.happen(&Event::Ready);
+            let moved = format!("{:?}", self.state()) != before;
+            let idle = pass.is_none_or(|pass| pass.plan == Plan::default() && !pass.wrote);
+            at_rest = if idle && !moved { at_rest + 1 } else { 0 };
+            if at_rest == 3 {
+                return;
+            }
+            self.advance(wait.unwrap_or(Duration::from_secs(1)));
+        }
+        panic!("it never comes to rest: {:#?}", self.state());
+    }
+
+    /// What must be true when the trouble is over.
+    pub(crate) fn check_goal(&self) {
+        let state = self.state();
+        let Some(object) = &state.instance else {
+            assert!(state.pods.values().all(|pod| controller(pod).is_none()));
+            assert!(
+                state
+                    .config_maps
+                    .values()
+                    .all(|config_map| controller(config_map).is_none())
+            );
+            return;
+        };
+        let instance = validate(object).expect("a valid TiProxy");
+        let uid = object.uid().unwrap_or_default();
+        assert!(
+            object.metadata.deletion_timestamp.is_none(),
+            "it is not let go: {state:#?}"
+        );
+        assert_eq!(object.finalizers(), [name::FINALIZER]);
+        let (pod, config_map) = (&state.pods[POD], &state.config_maps[POD]);
+        assert!(belongs(pod, &uid) && belongs(config_map, &uid));
+        assert!(PodState::of(pod).is_ready());
+        assert_eq!(
+            self.revisions.get(&pod.uid().unwrap_or_default()),
+            Some(&instance.revision)
+        );
+        assert_eq!(
+            (revision_label(pod), revision_label(config_map)),
+            (instance.revision.clone(), instance.revision.clone())
+        );
+        let text = &config_map.data.as_ref().expect("data")["config.toml"];
+        assert!(text.contains("pd.ns.svc:2379"), "{text}");
+        assert_eq!(instance.template_metadata.patch_of(&pod.metadata), None);
+        let status = object.status.as_ref().expect("a status");
+        assert_eq!(status.observed_generation, object.metadata.generation);
+        assert_eq!(status.current_revision.as_ref(), Some(&instance.revision));
+        let ready = status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == "Ready");
+        let ready = ready.expect("the condition Ready");
+        assert_eq!(
+            (ready.status.as_str(), ready.observed_generation),
+            ("True", object.metadata.generation)
+        );
+        assert_eq!(Some(ready.last_transition_time.0), PodState::of(pod).ready_since);
+    }
+}
+
+/// What every plan must be, whatever it was decided on.
+fn check_plan(observed: &Observed, instance: Result<&Instance, &Invalid>, found: &Plan, now: Timestamp) {
+    assert_eq!(
+        &plan(observed, instance, now),
+        found,
+        "the same input gives another plan"
+    );
+    let going = observed.object.metadata.deletion_timestamp.is_some();
+    if !going && (observed.paused || instance.is_err()) {
+        assert_eq!(found.actions, [], "nothing may be done");
+    }
+    let pods = found.actions.iter().filter(|action| {
+        matches!(
+            action,
+            Action::CreatePod(_) | Action::DeletePod { .. } | Action::AdoptPod(_)
+        )
+    });
+    assert!(pods.count() <= 1, "{found:#?}");
+    for action in &found.actions {
+        if let Action::DeletePod { target, .. } = action {
+            let seen = observed
+                .pods
+                .iter()
+                .find(|pod| pod.uid().as_deref() == Some(&target.uid));
+            assert!(seen.is_some_and(|pod| pod.resource_version() == target.resource_version));
+        }
+    }
+}
+
+fn set_status(pod: &mut Pod, status: Value) {
+    pod.status = Some(serde_json::from_value(status).expect("a status"));
+}
+
+fn annotate(instance: &mut TiProxy, number: u8) {
+    let key = format!("note-{}", number % 2);
+    let keys = json!({ "annotations": [key] }).to_string();
+    let annotations = instance.annotations_mut();
+    annotations.clear();
+    annotations.insert(key, number.to_string());
+    annotations.insert(name::ANNOTATION_TEMPLATE_KEYS.to_owned(), keys);
+}
+
+fn merge_metadata(pod: &mut Pod, patch: &serde_json::Map<String, Value>) {
+    for (field, map) in [
+        ("labels", &mut pod.metadata.labels),
+        ("annotations", &mut pod.metadata.annotations),
+    ] {
+        for (key, value) in patch.get(field).and_then(Value::as_object).into_iter().flatten() {
+            let map = map.get_or_insert_default();
+            match value.as_str() {
+                Some(value) => map.insert(key.clone(), value.to_owned()),
+                None => map.remove(key),
+            };
+        }
+    }
+}
