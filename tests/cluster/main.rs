@@ -17,3 +17,4 @@ mod budget;
 mod crash;
 mod harness;
 mod harness_test;
+mod lifecycle;
