@@ -51,7 +51,14 @@ pub(super) struct Life {
 
 /// Lives one life. `disturb` says what becomes of the writes of each step; with `expected`, the state after each step
 /// must come to be that one.
-pub(super) async fn live<P>(test: &Test, expected: Option<&Life>, disturb: impl Fn(Step) -> P) -> Life
+///
+/// Steps that are not wanted are left out: both of scaling, or deletion, or none.
+pub(super) async fn live<P>(
+    test: &Test,
+    expected: Option<&Life>,
+    wanted: impl Fn(Step) -> bool,
+    disturb: impl Fn(Step) -> P,
+) -> Life
 where
     P: FnMut(&Write) -> Fate + Send + 'static,
 {
@@ -63,6 +70,12 @@ where
         times: Vec::new(),
     };
     for (number, step) in STEPS.into_iter().enumerate() {
+        if !wanted(step) {
+            life.states.push(Vec::new());
+            life.writes.push(Vec::new());
+            life.times.push(Duration::ZERO);
+            continue;
+        }
         let start = Instant::now();
         operator.proxy.plan(disturb(step));
         act(test, step).await;

@@ -46,6 +46,11 @@ fn normalised(kind: &str, object: DynamicObject) -> Value {
         remove(owner, "uid");
     }
     match kind {
+        "TiProxyGroup" => {
+            // It counts the user's edits, and not every life has them all.
+            remove(&mut object["metadata"], "generation");
+            remove(&mut object["status"], "observedGeneration");
+        }
         "Pod" => {
             // Where it runs is the scheduler's affair, and how it is that of the kubelet.
             remove(&mut object, "status");
@@ -58,14 +63,16 @@ fn normalised(kind: &str, object: DynamicObject) -> Value {
                 }
             }
         }
-        _ => {
-            for condition in object["status"]["conditions"]
-                .as_array_mut()
-                .into_iter()
-                .flatten()
-            {
-                remove(condition, "lastTransitionTime");
-            }
+        _ => {}
+    }
+    for condition in object["status"]["conditions"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+    {
+        remove(condition, "lastTransitionTime");
+        if kind == "TiProxyGroup" {
+            remove(condition, "observedGeneration");
         }
     }
     object
