@@ -46,6 +46,15 @@ pub struct RunArguments {
     #[arg(long, env = "TIPROXY_OPERATOR_WORKERS", value_name = "NUMBER", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub workers: u16,
+    /// How many seconds the work on one object may take before it is given up and tried again later.
+    #[arg(
+        long,
+        env = "TIPROXY_OPERATOR_RECONCILE_TIMEOUT",
+        value_name = "SECONDS",
+        default_value_t = 60,
+        value_parser = clap::value_parser!(u32).range(1..=3600)
+    )]
+    pub reconcile_timeout: u32,
     /// The form of log lines.
     #[arg(
         long,

@@ -37,7 +37,10 @@ fn run(arguments: RunArguments) -> Result<(), Box<dyn std::error::Error>> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    Ok(runtime.block_on(run::run(arguments))?)
+    let result = runtime.block_on(run::run(arguments));
+    // A name that is just being looked up would hold the end of the process.
+    runtime.shutdown_background();
+    Ok(result?)
 }
 
 #[expect(clippy::print_stdout, reason = "the definitions are the output")]

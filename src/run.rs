@@ -1,6 +1,7 @@
 //! Wires everything and runs it until the end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::client::ClientBuilder;
 use kube::{Client, Config};
@@ -23,6 +24,10 @@ use crate::runtime::runner::{self, Queue, Settings};
 use crate::runtime::write::Writer;
 use crate::server::{Readiness, Server, ServerError};
 use crate::watches::{Queues, Watches};
+
+/// How long reconciles may go on after the request to stop. What is given up then is settled like a crash: by the next
+/// operator, which should not have to wait.
+const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// Why the operator could not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -171,6 +176,8 @@ fn spawn_controllers(
 ) {
     let settings = Settings {
         workers: usize::from(arguments.workers),
+        timeout: Duration::from_secs(u64::from(arguments.reconcile_timeout)),
+        grace: STOP_GRACE,
         ..Settings::default()
     };
     let (queues, context, metrics, shutdown) =

@@ -20,7 +20,7 @@ use crate::runtime::clock::Clock;
 use self::heartbeat::Heartbeat;
 
 /// How long open connections may go on after the stop.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What must hold before the operator is ready: each check has the name that is shown while it does not hold.
 #[derive(Default)]
@@ -106,7 +106,7 @@ impl Server {
         self.address
     }
 
-    /// Answers until the shutdown; open connections may end within 2 s.
+    /// Answers until the shutdown; open connections may end within 1 s.
     ///
     /// # Errors
     /// Fails if connections can no longer be accepted.

@@ -139,7 +139,8 @@ async fn report(
         Written::Unchanged => Ok(None),
         Written::TooEarly(wait) => Ok(Some(wait)),
         Written::Now => {
-            context.pace.note(&uid, now);
+            // Not the time of the decision: what was done since would shorten the interval.
+            context.pace.note(&uid, context.clock.now());
             let before = object
                 .status
                 .as_ref()

@@ -69,17 +69,21 @@ pub fn status(
     Report { status, after }
 }
 
-/// Nobody needs to hear of the first seconds of a life, or of a going, when all is well.
+/// Nobody needs to hear of the first seconds of a life, of a going, or of what follows the news that it is not ready,
+/// when all is well.
 fn patience(observed: &Observed, now: Timestamp) -> Duration {
     let meta = observed.object.meta();
-    let never_reported = observed
-        .object
-        .status
-        .as_ref()
-        .is_none_or(|status| status.conditions.is_empty());
+    let stored = observed.object.status.as_ref();
+    let conditions = stored
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
+    let ready = condition::find(conditions, ConditionType::Ready.as_str());
+    let is_known =
+        ready.is_some_and(|ready| ready.status == "False" && ready.observed_generation == meta.generation);
     let since = match &meta.deletion_timestamp {
         Some(deleted) => Some(deleted),
-        None if never_reported => meta.creation_timestamp.as_ref(),
+        None if conditions.is_empty() => meta.creation_timestamp.as_ref(),
+        None if is_known => ready.map(|ready| &ready.last_transition_time),
         None => None,
     };
     let Some(since) = since else { return Duration::ZERO };

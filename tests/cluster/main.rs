@@ -13,5 +13,7 @@
 
 mod api;
 mod behaviour;
+mod budget;
+mod crash;
 mod harness;
 mod harness_test;

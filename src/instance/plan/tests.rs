@@ -143,7 +143,9 @@ fn ownerless_objects_of_ours_are_adopted_and_others_left_alone() {
         Some("its Pod is being created"),
     );
     for (whose, changes) in [("somebody's", &foreign), ("an older TiProxy's", &of_another)] {
-        check(&format!("{whose} Pod"), &ready().pod(changes), &[], None);
+        let told = (whose != "somebody's")
+            .then_some("Pod web-tiproxy-0 of an earlier TiProxy of this name is being removed");
+        check(&format!("{whose} Pod"), &ready().pod(changes), &[], told);
         check(
             &format!("{whose} ConfigMap under a Pod"),
             &ready().config_map(changes),
@@ -329,6 +331,7 @@ fn deletion_waits_for_the_pod_only() {
     let ready = Scene::ready;
     let remove = "remove finalizer";
     let delete = "delete pod uid-pod@20 Deleted in Some(55)";
+    let delete_config = "delete config map uid-config@30";
     let ending = Some("its Pod is ending");
     for finalizers in [
         &[name::FINALIZER][..],
@@ -347,7 +350,7 @@ fn deletion_waits_for_the_pod_only() {
         check(
             "without a Pod",
             &ready().no_pod().deleted(finalizers),
-            &[remove],
+            &[delete_config, remove],
             None,
         );
     }
@@ -375,7 +378,7 @@ fn deletion_waits_for_the_pod_only() {
     check(
         "somebody's Pod is not waited for",
         &deleted().pod(&json!({"metadata": {"ownerReferences": null}})),
-        &[remove],
+        &[delete_config, remove],
         None,
     );
     assert!(ready().no_pod().deleted(&[name::FINALIZER]).plan().releases());

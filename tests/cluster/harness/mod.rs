@@ -24,6 +24,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod cluster;
+pub(crate) mod group;
 pub(crate) mod history;
 pub(crate) mod kubectl;
 pub(crate) mod namespace;
@@ -109,6 +110,18 @@ impl Test {
     /// Records every change in the test's namespace from now on.
     pub(crate) async fn record_history(&self) -> History {
         History::record(self.client.clone(), &self.namespace).await
+    }
+
+    /// How the operator reaches the cluster.
+    pub(crate) fn operator_kubeconfig(&self) -> &std::path::Path {
+        &self.settings.operator_kubeconfig
+    }
+
+    /// Where the test leaves its logs.
+    pub(crate) fn directory(&self) -> std::path::PathBuf {
+        let directory = cluster::output_directory().join(&self.namespace);
+        std::fs::create_dir_all(&directory).expect("the test's directory can be made");
+        directory
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-const PAUSE: Duration = Duration::from_millis(50);
+/// Between two looks at first; it grows, because many tests that look often slow each other down.
+const LEAST_PAUSE: Duration = Duration::from_millis(50);
+const MOST_PAUSE: Duration = Duration::from_millis(400);
 
 /// Looks again and again until `look` gives a value; after `limit` the test fails with what was seen last.
 ///
@@ -13,14 +15,16 @@ pub(crate) async fn eventually<T>(
     mut look: impl AsyncFnMut() -> Result<T, String>,
 ) -> T {
     let start = Instant::now();
+    let mut pause = LEAST_PAUSE;
     loop {
         match look().await {
             Ok(value) => return value,
             Err(seen) if start.elapsed() >= limit => {
                 panic!("not within {limit:?}: {what}; last seen: {seen}")
             }
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(_) => tokio::time::sleep(pause).await,
         }
+        pause = (pause * 5 / 4).min(MOST_PAUSE);
     }
 }
 

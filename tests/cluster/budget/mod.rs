@@ -1,0 +1,226 @@
+//! How many requests the operator makes, by the API server's audit log: never more than promised.
+
+mod table;
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use crate::harness::audit::{Audit, Request, count};
+use crate::harness::group::{PATIENCE, edit, manifest, settled};
+use crate::harness::wait::eventually;
+use crate::harness::{self, Test};
+use table::Table;
+
+/// Without a request for so long, what was going on has ended.
+const SILENCE: Duration = Duration::from_secs(5);
+/// How long it must stay silent.
+const REST: Duration = Duration::from_secs(60);
+const MOST_STATUS_WRITES_A_SECOND: usize = 4;
+
+#[test]
+#[ignore = "needs a cluster: ./hack/test.sh"]
+fn one_instance_costs_no_more_writes_than_promised() {
+    harness::run(async |test| {
+        let mut table = Table::default();
+        let _operator = test.start_operator().await;
+        test.apply(&manifest(1)).await;
+        settled(test, 1).await;
+        let mut audit = test.audit();
+        silence(&audit).await;
+
+        audit.restart();
+        edit(test, json!({"replicas": 2})).await;
+        add(
+            &mut table,
+            "one instance, by scaling out",
+            (5, 4),
+            test,
+            &audit,
+            2,
+        )
+        .await;
+
+        audit.restart();
+        edit(test, json!({"replicas": 1})).await;
+        add(
+            &mut table,
+            "one instance less, by scaling in",
+            (3, 3),
+            test,
+            &audit,
+            1,
+        )
+        .await;
+
+        audit.restart();
+        edit(test, json!({"template": {"spec": {"version": "v1.3.1"}}})).await;
+        add(&mut table, "replacing one by surge", (8, 7), test, &audit, 1).await;
+
+        edit(test, json!({"maxSurge": 0})).await;
+        silence(&audit).await;
+        audit.restart();
+        edit(test, json!({"template": {"spec": {"version": "v1.3.2"}}})).await;
+        add(&mut table, "replacing one in place", (7, 5), test, &audit, 1).await;
+
+        audit.restart();
+        let config = "[log]\nlevel = \"warn\"\n";
+        edit(
+            test,
+            json!({"template": {"spec": {"version": "v1.3.3", "config": config}}}),
+        )
+        .await;
+        let what = "replacing one in place, with a new configuration";
+        add(&mut table, what, (7, 6), test, &audit, 1).await;
+        table.judge();
+    });
+}
+
+#[test]
+#[ignore = "needs a cluster: ./hack/test.sh"]
+fn a_new_group_costs_no_more_writes_than_promised() {
+    harness::run(async |test| {
+        let mut table = Table::default();
+        let _operator = test.start_operator().await;
+        let audit = test.audit();
+        test.apply(&manifest(20)).await;
+        settled(test, 20).await;
+        silence(&audit).await;
+        let writes = audit.writes();
+        let (status, others): (Vec<_>, Vec<_>) = writes.into_iter().partition(is_group_status);
+        // The group's finalizer and its two Services.
+        let detail = format!("{:?}", count(&others));
+        table.add(
+            "20 instances and their group",
+            others.len(),
+            5 * 20 + 3,
+            4 * 20 + 3,
+            detail,
+        );
+        let busiest = most_in_a_second(&status);
+        let detail = format!("{status:#?}");
+        let most = MOST_STATUS_WRITES_A_SECOND;
+        table.add(
+            "group status in the busiest second of it",
+            busiest,
+            most,
+            most,
+            detail,
+        );
+        table.judge();
+    });
+}
+
+#[test]
+#[ignore = "needs a cluster: ./hack/test.sh"]
+fn there_is_no_request_at_rest_and_no_write_at_a_restart() {
+    harness::run(async |test| {
+        let mut table = Table::default();
+        let mut operator = test.start_operator().await;
+        let mut audit = test.audit();
+        test.apply(&manifest(3)).await;
+        settled(test, 3).await;
+        silence(&audit).await;
+
+        audit.restart();
+        tokio::time::sleep(REST).await;
+        let requests: Vec<_> = audit
+            .requests()
+            .into_iter()
+            .filter(|request| request.verb != "watch")
+            .collect();
+        let detail = format!("{requests:#?}");
+        table.add(
+            "requests in 60 s at rest, watches aside",
+            requests.len(),
+            0,
+            0,
+            detail,
+        );
+
+        audit.restart();
+        operator.stop().await;
+        let mut operator = test.start_operator().await;
+        silence(&audit).await;
+        let writes = audit.writes();
+        let read = audit.requests().iter().any(|request| request.verb == "list");
+        assert!(read, "the operator did not even look");
+        table.add("writes at a restart", writes.len(), 0, 0, format!("{writes:#?}"));
+
+        audit.restart();
+        operator.kill();
+        let _operator = test.start_operator().await;
+        silence(&audit).await;
+        let writes = audit.writes();
+        table.add(
+            "writes at a restart after a crash",
+            writes.len(),
+            0,
+            0,
+            format!("{writes:#?}"),
+        );
+        table.judge();
+    });
+}
+
+/// Waits until the change has come to its end, and adds its writes. The group's status is shared, and has its own rule.
+async fn add(
+    table: &mut Table,
+    what: &str,
+    (gate, ambition): (usize, usize),
+    test: &Test,
+    audit: &Audit,
+    replicas: usize,
+) {
+    settled(test, replicas).await;
+    silence(audit).await;
+    let (status, others): (Vec<_>, Vec<_>) = audit.writes().into_iter().partition(is_group_status);
+    assert!(!others.is_empty(), "nothing was done: {what}");
+    let busiest = most_in_a_second(&status);
+    assert!(busiest <= MOST_STATUS_WRITES_A_SECOND, "{what}: {status:#?}");
+    println!("{what}: {:?}, group status {}", count(&others), status.len());
+    table.add(what, others.len(), gate, ambition, format!("{others:#?}"));
+}
+
+/// Waits until the operator has asked for nothing for a while.
+async fn silence(audit: &Audit) {
+    let mut last = (audit.requests().len(), Instant::now());
+    eventually(PATIENCE, "the operator is silent", async || {
+        let now = audit.requests().len();
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+        let silent = last.1.elapsed();
+        if silent >= SILENCE {
+            Ok(())
+        } else {
+            Err(format!("{silent:?} after {now} requests"))
+        }
+    })
+    .await;
+}
+
+fn is_group_status(request: &Request) -> bool {
+    request.resource == "tiproxygroups/status"
+}
+
+/// The most requests within one second, wherever it begins.
+fn most_in_a_second(requests: &[Request]) -> usize {
+    let mut times: Vec<Timestamp> = requests
+        .iter()
+        .map(|request| request.received.parse().expect("the time of a request"))
+        .collect();
+    times.sort();
+    let second = SignedDuration::from_secs(1);
+    times
+        .iter()
+        .map(|first| {
+            times
+                .iter()
+                .filter(|time| *time >= first && time.duration_since(*first) < second)
+                .count()
+        })
+        .max()
+        .unwrap_or_default()
+}

@@ -1,0 +1,78 @@
+//! All that the operator has made, without what differs from run to run.
+
+use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::core::GroupVersionKind;
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::harness::Test;
+
+const KINDS: [(&str, &str, &str); 5] = [
+    ("core.pingcap.com", "v1alpha1", "TiProxyGroup"),
+    ("core.pingcap.com", "v1alpha1", "TiProxy"),
+    ("", "v1", "Pod"),
+    ("", "v1", "ConfigMap"),
+    ("", "v1", "Service"),
+];
+
+/// The objects of the namespace, as text for comparing; `ConfigMaps` of Kubernetes itself aside.
+pub(super) async fn snapshot(test: &Test) -> Vec<String> {
+    let mut all = Vec::new();
+    for (group, version, kind) in KINDS {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        let api = Api::<DynamicObject>::namespaced_with(test.client.clone(), &test.namespace, &resource);
+        let list = api
+            .list(&ListParams::default())
+            .await
+            .expect("objects can be listed");
+        let ours = list
+            .into_iter()
+            .filter(|object| object.name_any() != "kube-root-ca.crt");
+        all.extend(ours.map(|object| {
+            let text = format!("{kind} {:#}", normalised(kind, object));
+            text.replace(&test.namespace, "NAMESPACE")
+        }));
+    }
+    all
+}
+
+fn normalised(kind: &str, object: DynamicObject) -> Value {
+    let mut object = serde_json::to_value(object).expect("an object is JSON");
+    let metadata = &mut object["metadata"];
+    for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields"] {
+        remove(metadata, field);
+    }
+    for owner in metadata["ownerReferences"].as_array_mut().into_iter().flatten() {
+        remove(owner, "uid");
+    }
+    match kind {
+        "Pod" => {
+            // Where it runs is the scheduler's affair, and how it is that of the kubelet.
+            remove(&mut object, "status");
+            remove(&mut object["spec"], "nodeName");
+        }
+        "Service" => {
+            for field in ["clusterIP", "clusterIPs"] {
+                if object["spec"][field] != json!("None") && object["spec"][field] != json!(["None"]) {
+                    remove(&mut object["spec"], field);
+                }
+            }
+        }
+        _ => {
+            for condition in object["status"]["conditions"]
+                .as_array_mut()
+                .into_iter()
+                .flatten()
+            {
+                remove(condition, "lastTransitionTime");
+            }
+        }
+    }
+    object
+}
+
+fn remove(object: &mut Value, field: &str) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove(field);
+    }
+}
