@@ -215,3 +215,100 @@ impl ReconcileError for ExecuteError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(reason: WriteFailure) -> ExecuteError {
+        ExecuteError::Write(WriteError {
+            reason,
+            verb: "create",
+            kind: "Pod".to_owned(),
+            namespace: "ns".to_owned(),
+            name: "web-tiproxy-0".to_owned(),
+            message: "the server says no".to_owned(),
+        })
+    }
+
+    #[test]
+    fn who_can_help_decides_what_is_told() {
+        for (failure, told) in [
+            (WriteFailure::Conflict, None),
+            (WriteFailure::NotFound, None),
+            (WriteFailure::AlreadyExists, None),
+            (WriteFailure::Forbidden, Some((State::Stalled, Reason::Forbidden))),
+            (
+                WriteFailure::QuotaExceeded,
+                Some((State::Stalled, Reason::QuotaExceeded)),
+            ),
+            (
+                WriteFailure::AdmissionDenied,
+                Some((State::Stalled, Reason::AdmissionDenied)),
+            ),
+            (WriteFailure::Invalid, Some((State::Stalled, Reason::InvalidSpec))),
+            (WriteFailure::Refused, Some((State::Stalled, Reason::InvalidSpec))),
+            (
+                WriteFailure::NamespaceTerminating,
+                Some((State::Working, Reason::Progressing)),
+            ),
+            (
+                WriteFailure::Transient,
+                Some((State::Working, Reason::WriteFailed)),
+            ),
+        ] {
+            let progress = failed(failure).progress();
+            assert_eq!(
+                progress
+                    .as_ref()
+                    .map(|progress| (progress.state, progress.reason)),
+                told,
+                "{failure:?}"
+            );
+            if let Some(progress) = progress.filter(|progress| progress.state == State::Stalled) {
+                let begin = "cannot create Pod ns/web-tiproxy-0: the server says no; ";
+                assert!(progress.message.starts_with(begin), "{}", progress.message);
+                assert!(progress.message.len() > begin.len(), "what to do");
+            }
+        }
+        let behind = ExecuteError::Behind {
+            kind: "Pod".to_owned(),
+            name: "x".to_owned(),
+        };
+        assert_eq!(behind.progress(), None);
+        assert!(behind.is_conflict());
+    }
+
+    #[test]
+    fn exactly_one_condition_holds() {
+        for (progress, expected) in [
+            (Progress::done(Reason::AllReady, "x"), "Ready"),
+            (Progress::working(Reason::Progressing, "x"), "Reconciling"),
+            (Progress::stalled(Reason::InvalidSpec, "x"), "Stalled"),
+        ] {
+            let conditions = progress.conditions(Some(4));
+            let holding: Vec<&str> = conditions
+                .iter()
+                .filter(|condition| condition.status == Status::True)
+                .map(|condition| condition.type_.as_str())
+                .collect();
+            assert_eq!(holding, [expected]);
+            assert!(
+                conditions
+                    .iter()
+                    .all(|condition| condition.observed_generation == Some(4))
+            );
+        }
+    }
+
+    #[test]
+    fn long_messages_are_cut_between_characters() {
+        let of = |message: &str| {
+            Progress::done(Reason::AllReady, message).conditions(None)[0]
+                .message
+                .clone()
+        };
+        assert_eq!(of(&"ü".repeat(2000)), "ü".repeat(2000));
+        assert_eq!(of(&"ü".repeat(2001)), format!("{}...", "ü".repeat(2000)));
+    }
+}

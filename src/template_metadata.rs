@@ -239,4 +239,34 @@ mod tests {
         assert_eq!(metadata.patch_of(&object), None);
         assert_eq!(TemplateMetadata::of_object(&object), metadata);
     }
+
+    #[test]
+    fn an_annotation_of_ours_that_came_with_the_template_goes_with_it() {
+        let key = "pingcap.com/restartedAt";
+        let mut object = ObjectMeta::default();
+        template(json!({}), json!({ key: "now" })).put_into(&mut object);
+        assert_eq!(
+            object.annotations.as_ref().map(|found| found.contains_key(key)),
+            Some(true)
+        );
+        template(json!({}), json!({})).change(&mut object);
+        assert_eq!(object.annotations, Some(BTreeMap::new()));
+    }
+
+    #[test]
+    fn a_forged_record_takes_no_label_of_the_operator() {
+        let mut object = ObjectMeta {
+            labels: Some(BTreeMap::from([(
+                "pingcap.com/group".to_owned(),
+                "web".to_owned(),
+            )])),
+            annotations: Some(BTreeMap::from([(
+                ANNOTATION_TEMPLATE_KEYS.to_owned(),
+                r#"{"labels":["pingcap.com/group"]}"#.to_owned(),
+            )])),
+            ..ObjectMeta::default()
+        };
+        template(json!({}), json!({})).change(&mut object);
+        assert_eq!(object.labels.map(|labels| labels.len()), Some(1));
+    }
 }

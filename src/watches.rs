@@ -182,3 +182,6 @@ fn add_groups_of(known: &Cache<TiProxyGroup>, groups: &Queue<TiProxyGroup>, name
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

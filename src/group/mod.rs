@@ -8,7 +8,7 @@ pub mod pace;
 pub mod plan;
 pub mod status;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod unsupported;
 pub mod validate;
 pub mod warnings;

@@ -240,3 +240,6 @@ pub fn owner_of(instance: &TiProxy) -> Option<&str> {
         .filter(|owner| owner.kind == "TiProxyGroup")
         .map(|owner| owner.name.as_str())
 }
+
+#[cfg(test)]
+mod tests;

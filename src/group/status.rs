@@ -306,3 +306,6 @@ fn foreign(observed: &Observed) -> Option<ExecuteError> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -291,3 +291,26 @@ fn the_first_seconds_and_the_last_are_not_told() {
     going.now = now() + k8s_openapi::jiff::SignedDuration::from_secs(5);
     assert_eq!(after(&going), Duration::ZERO);
 }
+
+#[test]
+fn what_follows_the_news_that_it_is_not_ready_is_told_after_a_while() {
+    let not_ready = |seconds, generation: i64| {
+        json!({"metadata": {"creationTimestamp": ago(500)}, "status": {"conditions": [{
+            "type": "Ready", "status": "False", "reason": "x", "message": "",
+            "observedGeneration": generation, "lastTransitionTime": ago(seconds),
+        }]}})
+    };
+    let generation = Scene::bare().object.metadata.generation.unwrap();
+    let after = |scene: Scene, object: &serde_json::Value| report(&scene.object(object), None).after;
+    assert_eq!(
+        after(Scene::bare(), &not_ready(1, generation)),
+        Duration::from_secs(2)
+    );
+    assert_eq!(after(Scene::bare(), &not_ready(3, generation)), Duration::ZERO);
+    assert_eq!(
+        after(Scene::bare(), &not_ready(1, generation - 1)),
+        Duration::ZERO,
+        "nobody knows yet that the new spec is worked on"
+    );
+    assert_eq!(after(Scene::ready(), &not_ready(1, generation)), Duration::ZERO);
+}

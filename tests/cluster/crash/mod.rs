@@ -41,8 +41,8 @@ fn killed_after_every_write() {
 #[test]
 #[ignore = "needs a cluster: ./hack/test.sh"]
 fn every_write_is_refused_once() {
-    // Every third of the writes, beginning with each of three.
-    const STRIDE: usize = 3;
+    // Every fifth of the writes, beginning with each of five.
+    const STRIDE: usize = 5;
     let codes = [
         StatusCode::INTERNAL_SERVER_ERROR,
         StatusCode::TOO_MANY_REQUESTS,

@@ -29,8 +29,8 @@ pub(super) async fn snapshot(test: &Test) -> Vec<String> {
             .into_iter()
             .filter(|object| object.name_any() != "kube-root-ca.crt");
         all.extend(ours.map(|object| {
-            let text = format!("{kind} {:#}", normalised(kind, object));
-            text.replace(&test.namespace, "NAMESPACE")
+            let whole = format!("{kind} {:#}", normalised(kind, object));
+            whole.replace(&test.namespace, "NAMESPACE")
         }));
     }
     all

@@ -1,10 +1,8 @@
 //! An operator behind a proxy that may kill it, and that is started again whenever it was killed.
 
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-
-use tokio::task::JoinHandle;
 
 use super::proxy::Proxy;
 use crate::harness::Test;
@@ -13,11 +11,25 @@ use crate::harness::operator::Operator;
 /// How often it is looked whether the operator runs.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// The operator while it runs, and whether it may come back.
+#[derive(Default)]
+struct Slot {
+    operator: Option<Operator>,
+    is_over: bool,
+}
+
+impl Slot {
+    /// Takes the operator for good.
+    fn end(&mut self) -> Option<Operator> {
+        self.is_over = true;
+        self.operator.take()
+    }
+}
+
 /// An operator that comes back; dropping it ends it for good.
 pub(super) struct Supervised {
     pub(super) proxy: Proxy,
-    operator: Arc<Mutex<Option<Operator>>>,
-    supervisor: JoinHandle<()>,
+    slot: Arc<Mutex<Slot>>,
 }
 
 impl Supervised {
@@ -27,54 +39,51 @@ impl Supervised {
         arguments: &'static [&'static str],
         prepare: impl FnOnce(&Proxy),
     ) -> Self {
-        let operator: Arc<Mutex<Option<Operator>>> = Arc::default();
-        let killed = Arc::clone(&operator);
-        let directory = test.directory();
+        let slot: Arc<Mutex<Slot>> = Arc::default();
+        let killed = Arc::clone(&slot);
+        let directory = test.directory.clone();
         let proxy = Proxy::start(test.operator_kubeconfig(), &directory, move || {
-            drop(lock(&killed).take());
+            drop(lock(&killed).operator.take());
         })
         .await;
         prepare(&proxy);
-        let (started, kubeconfig) = (Arc::clone(&operator), proxy.kubeconfig().to_owned());
+        let (started, kubeconfig) = (Arc::clone(&slot), proxy.kubeconfig().to_owned());
         let namespace = test.namespace.clone();
-        let supervisor = tokio::spawn(async move {
+        tokio::spawn(async move {
             loop {
                 {
-                    let mut operator = lock(&started);
-                    if operator.is_none() {
-                        *operator = Some(Operator::spawn(&kubeconfig, &namespace, &directory, arguments));
+                    let mut slot = lock(&started);
+                    if slot.is_over {
+                        return;
+                    }
+                    if slot.operator.is_none() {
+                        slot.operator = Some(Operator::spawn(&kubeconfig, &namespace, &directory, arguments));
                     }
                 }
                 tokio::time::sleep(PAUSE).await;
             }
         });
-        Self {
-            proxy,
-            operator,
-            supervisor,
-        }
+        Self { proxy, slot }
     }
 
     /// What the operator answers; `None` when it does not.
     pub(super) fn get(&self, path: &str) -> Option<(u16, String)> {
-        lock(&self.operator).as_ref()?.get(path)
+        lock(&self.slot).operator.as_ref()?.get(path)
     }
 
     /// Stops it as Kubernetes does, and for good.
     pub(super) async fn stop(&self) -> ExitStatus {
-        self.supervisor.abort();
-        let operator = lock(&self.operator).take();
+        let operator = lock(&self.slot).end();
         operator.expect("it runs").stop().await
     }
 }
 
 impl Drop for Supervised {
     fn drop(&mut self) {
-        self.supervisor.abort();
-        drop(lock(&self.operator).take());
+        drop(lock(&self.slot).end());
     }
 }
 
-fn lock(operator: &Mutex<Option<Operator>>) -> std::sync::MutexGuard<'_, Option<Operator>> {
-    operator.lock().expect("nobody panicked with the lock")
+fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
+    slot.lock().expect("nobody panicked with the lock")
 }

@@ -113,15 +113,8 @@ impl Test {
     }
 
     /// How the operator reaches the cluster.
-    pub(crate) fn operator_kubeconfig(&self) -> &std::path::Path {
+    pub(crate) fn operator_kubeconfig(&self) -> &Path {
         &self.settings.operator_kubeconfig
-    }
-
-    /// Where the test leaves its logs.
-    pub(crate) fn directory(&self) -> std::path::PathBuf {
-        let directory = cluster::output_directory().join(&self.namespace);
-        std::fs::create_dir_all(&directory).expect("the test's directory can be made");
-        directory
     }
 }
 
