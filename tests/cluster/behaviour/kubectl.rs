@@ -142,6 +142,9 @@ fn applying_again_changes_nothing_and_diff_shows_only_the_edit() {
         for (name, flags, _) in WAYS {
             apply(test, flags, &group(name, 1)).await;
         }
+        for (name, ..) in WAYS {
+            is_ready(test, &group(name, 1)).await;
+        }
         for (name, flags, said) in WAYS {
             let manifest = group(name, 1);
             is_ready(test, &manifest).await;
