@@ -90,6 +90,6 @@ skip=()
 if [[ -n $cluster_audit_log ]]; then
   export TIPROXY_OPERATOR_TEST_AUDIT_LOG=$cluster_audit_log
 else
-  skip=(--skip budget --skip crash)
+  skip=(--skip budget --skip crash --skip behaviour::definition)
 fi
 cargo test --locked --test cluster -- --include-ignored "${skip[@]}"

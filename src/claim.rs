@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use serde_json::json;
 
+use crate::api::name;
 use crate::ownership::Slot;
 use crate::problem::ExecuteError;
 use crate::runtime::cache::Cache;
@@ -29,6 +30,7 @@ pub async fn create<K: Writable>(
     let found = writer.get::<K>(&namespace, &name).await?;
     match Slot::of(found.map(Arc::new), owner_uid, mark) {
         Slot::Foreign(found) => Err(ExecuteError::name_conflict(&*found)),
+        Slot::Ours(found) if !is_labelled(&*found) => show(writer, cache, &*found).await,
         Slot::Ours(found) | Slot::Adoptable(found) | Slot::Leftover(found) => {
             cache.record_written(Arc::unwrap_or_clone(found));
             Err(ExecuteError::Behind {
@@ -41,6 +43,23 @@ pub async fn create<K: Writable>(
             name,
         }),
     }
+}
+
+/// Whether the watches, which select by this label, show the object.
+fn is_labelled<K: Resource>(object: &K) -> bool {
+    object
+        .labels()
+        .get(name::LABEL_MANAGED_BY)
+        .is_some_and(|manager| manager == name::MANAGED_BY)
+}
+
+/// Gives an object of ours back the label without which no watch ever shows it.
+async fn show<K: Writable>(writer: &Writer, cache: &Cache<K>, object: &K) -> Result<(), ExecuteError> {
+    if let Some(target) = Target::of(object) {
+        let patch = json!({"metadata": {"labels": {name::LABEL_MANAGED_BY: name::MANAGED_BY}}});
+        writer.patch_metadata(cache, &target, patch).await?;
+    }
+    Ok(())
 }
 
 /// Makes an ownerless object of ours our own again; the patch holds only for the resourceVersion of the target.
@@ -58,4 +77,44 @@ pub async fn adopt<K: Writable>(
         .patch_metadata(cache, target, json!({"metadata": {"ownerReferences": owners}}))
         .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::testing::{Reply, config_map, fake_api, owned};
+
+    #[tokio::test]
+    async fn an_own_object_that_lost_the_label_of_the_watches_gets_it_back() {
+        let found = owned(config_map("a", "1", 5), "owner");
+        let (calls, client) = fake_api(move |call| match call.method.as_str() {
+            "POST" => Reply::status(409, "AlreadyExists", "already exists"),
+            _ => Reply::ok(&found),
+        });
+        let (writer, cache) = (Writer::new(client), Cache::of([]));
+        create(&writer, &cache, "owner", ("mark", "a"), &config_map("a", "", 0))
+            .await
+            .unwrap();
+        let calls = calls.lock().unwrap();
+        let methods: Vec<_> = calls.iter().map(|call| call.method.as_str()).collect();
+        assert_eq!(methods, ["POST", "GET", "PATCH"]);
+        let labels = json!({"pingcap.com/managed-by": "tiproxy-operator"});
+        assert_eq!(calls[2].body, json!({"metadata": {"labels": labels, "uid": "1"}}));
+    }
+
+    #[tokio::test]
+    async fn an_own_object_that_the_watch_will_show_is_left_alone() {
+        let mut found = owned(config_map("a", "1", 5), "owner");
+        let label = (name::LABEL_MANAGED_BY.to_owned(), name::MANAGED_BY.to_owned());
+        found.metadata.labels = Some([label].into());
+        let (calls, client) = fake_api(move |call| match call.method.as_str() {
+            "POST" => Reply::status(409, "AlreadyExists", "already exists"),
+            _ => Reply::ok(&found),
+        });
+        let (writer, cache) = (Writer::new(client), Cache::of([]));
+        let error = create(&writer, &cache, "owner", ("mark", "a"), &config_map("a", "", 0)).await;
+        assert!(matches!(error, Err(ExecuteError::Behind { .. })), "{error:?}");
+        assert_eq!(calls.lock().unwrap().len(), 2);
+        assert!(cache.get("ns", "a").is_some());
+    }
 }

@@ -81,6 +81,88 @@ pub fn describe<K: Resource>(object: &K) -> String {
         None if object.meta().deletion_timestamp.is_some() => {
             "it is being deleted, and its name is used when it is gone".to_owned()
         }
-        None => "it has no owner and not our labels".to_owned(),
+        None => "it has neither an owner nor our labels".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::Pod;
+    use serde_json::{Value, json};
+
+    const MARK: (&str, &str) = ("pingcap.com/instance", "web-0");
+
+    fn owner(uid: &str, controller: bool) -> Value {
+        json!({"apiVersion": "v1", "kind": "TiProxy", "name": "web-0", "uid": uid, "controller": controller})
+    }
+
+    fn judged(metadata: &Value) -> (&'static str, String) {
+        let pod: Pod = serde_json::from_value(json!({ "metadata": metadata })).unwrap();
+        let words = describe(&pod);
+        let slot = match Slot::of(Some(Arc::new(pod)), "uid", MARK) {
+            Slot::Absent => "absent",
+            Slot::Ours(_) => "ours",
+            Slot::Adoptable(_) => "adoptable",
+            Slot::Leftover(_) => "leftover",
+            Slot::Foreign(_) => "foreign",
+        };
+        (slot, words)
+    }
+
+    #[test]
+    fn ownership_is_by_uid_and_adoption_by_labels() {
+        let labels = json!({LABEL_MANAGED_BY: MANAGED_BY, MARK.0: MARK.1});
+        let nobody = "it has neither an owner nor our labels";
+        let gone = "2026-11-23T10:00:00Z";
+        for (metadata, slot, words) in [
+            (
+                json!({"ownerReferences": [owner("uid", true)]}),
+                "ours",
+                "it belongs to TiProxy web-0",
+            ),
+            (
+                json!({"labels": labels, "ownerReferences": [owner("older", true)]}),
+                "leftover",
+                "it belongs to TiProxy web-0",
+            ),
+            (
+                json!({"ownerReferences": [owner("older", true)]}),
+                "foreign",
+                "it belongs to TiProxy web-0",
+            ),
+            // To be named among the owners is not to be the one in control.
+            (
+                json!({"ownerReferences": [owner("uid", false)]}),
+                "foreign",
+                nobody,
+            ),
+            (json!({ "labels": labels }), "adoptable", nobody),
+            (
+                json!({"labels": labels, "ownerReferences": [owner("x", false)]}),
+                "adoptable",
+                nobody,
+            ),
+            (
+                json!({"labels": labels, "deletionTimestamp": gone}),
+                "foreign",
+                "it is being deleted, and its name is used when it is gone",
+            ),
+            (
+                json!({"labels": {LABEL_MANAGED_BY: MANAGED_BY, MARK.0: "web-1"}}),
+                "foreign",
+                nobody,
+            ),
+            (
+                json!({"labels": {LABEL_MANAGED_BY: "tidb-operator", MARK.0: MARK.1}}),
+                "foreign",
+                nobody,
+            ),
+            (json!({"labels": {MARK.0: MARK.1}}), "foreign", nobody),
+            (json!({}), "foreign", nobody),
+        ] {
+            assert_eq!(judged(&metadata), (slot, words.to_owned()), "{metadata}");
+        }
+        assert!(matches!(Slot::<Pod>::of(None, "uid", MARK), Slot::Absent));
     }
 }

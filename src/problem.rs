@@ -3,6 +3,7 @@
 use kube::Resource;
 
 use crate::api::condition::{ConditionType, Reason};
+use crate::api::{TiProxy, TiProxyGroup};
 use crate::ownership;
 use crate::proxy_config::Diagnosis;
 use crate::runtime::condition::{NewCondition, Status};
@@ -128,7 +129,9 @@ pub enum ExecuteError {
         name: String,
     },
     /// Somebody else's object has a name that we need.
-    #[error("{kind} {name} exists and is not ours: {whose}; rename or delete it, or rename the TiProxyGroup")]
+    #[error(
+        "{kind} {name} exists and is not ours: {whose}; delete it, or create the TiProxyGroup under another name"
+    )]
     NameConflict {
         /// The kind.
         kind: String,
@@ -156,12 +159,14 @@ impl ExecuteError {
         match self {
             Self::Behind { .. } => None,
             Self::NameConflict { .. } => Some(Progress::stalled(Reason::NameConflict, self.to_string())),
-            Self::Write(error) => of_write(error),
+            Self::Write(error) => progress_of_write(error),
         }
     }
 }
 
-fn of_write(error: &WriteError) -> Option<Progress> {
+/// How a failed write is told; `None` for what the next pass settles by itself.
+#[must_use]
+pub fn progress_of_write(error: &WriteError) -> Option<Progress> {
     let told = |reason, what_to_do: &str| Some(Progress::stalled(reason, format!("{error}; {what_to_do}")));
     match error.reason {
         WriteFailure::Conflict | WriteFailure::NotFound | WriteFailure::AlreadyExists => None,
@@ -174,9 +179,15 @@ fn of_write(error: &WriteError) -> Option<Progress> {
             Reason::AdmissionDenied,
             "change the spec or the policy of the namespace",
         ),
-        WriteFailure::Invalid | WriteFailure::Refused => told(
+        WriteFailure::Invalid | WriteFailure::Refused => told(Reason::InvalidSpec, "correct the spec"),
+        WriteFailure::UnknownField if is_defined_by_us(&error.kind) => told(
+            Reason::ForeignDefinition,
+            "the CustomResourceDefinition of this kind is another operator's or of another version; apply those of \
+             this operator's version (config/crd)",
+        ),
+        WriteFailure::UnknownField => told(
             Reason::InvalidSpec,
-            "correct the spec; an unknown field means that the CustomResourceDefinition is not this operator's",
+            "this version of Kubernetes does not know the field; do without it, or upgrade Kubernetes",
         ),
         WriteFailure::NamespaceTerminating => Some(Progress::working(
             Reason::Progressing,
@@ -189,6 +200,12 @@ fn of_write(error: &WriteError) -> Option<Progress> {
     }
 }
 
+fn is_defined_by_us(kind: &str) -> bool {
+    [TiProxyGroup::kind(&()), TiProxy::kind(&())]
+        .iter()
+        .any(|ours| ours == kind)
+}
+
 impl ReconcileError for ExecuteError {
     fn category(&self) -> ErrorCategory {
         match self {
@@ -196,5 +213,102 @@ impl ReconcileError for ExecuteError {
             Self::Behind { .. } => ErrorCategory::Conflict,
             Self::NameConflict { .. } => ErrorCategory::Invalid,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(reason: WriteFailure) -> ExecuteError {
+        ExecuteError::Write(WriteError {
+            reason,
+            verb: "create",
+            kind: "Pod".to_owned(),
+            namespace: "ns".to_owned(),
+            name: "web-tiproxy-0".to_owned(),
+            message: "the server says no".to_owned(),
+        })
+    }
+
+    #[test]
+    fn who_can_help_decides_what_is_told() {
+        for (failure, told) in [
+            (WriteFailure::Conflict, None),
+            (WriteFailure::NotFound, None),
+            (WriteFailure::AlreadyExists, None),
+            (WriteFailure::Forbidden, Some((State::Stalled, Reason::Forbidden))),
+            (
+                WriteFailure::QuotaExceeded,
+                Some((State::Stalled, Reason::QuotaExceeded)),
+            ),
+            (
+                WriteFailure::AdmissionDenied,
+                Some((State::Stalled, Reason::AdmissionDenied)),
+            ),
+            (WriteFailure::Invalid, Some((State::Stalled, Reason::InvalidSpec))),
+            (WriteFailure::Refused, Some((State::Stalled, Reason::InvalidSpec))),
+            (
+                WriteFailure::NamespaceTerminating,
+                Some((State::Working, Reason::Progressing)),
+            ),
+            (
+                WriteFailure::Transient,
+                Some((State::Working, Reason::WriteFailed)),
+            ),
+        ] {
+            let progress = failed(failure).progress();
+            assert_eq!(
+                progress
+                    .as_ref()
+                    .map(|progress| (progress.state, progress.reason)),
+                told,
+                "{failure:?}"
+            );
+            if let Some(progress) = progress.filter(|progress| progress.state == State::Stalled) {
+                let begin = "cannot create Pod ns/web-tiproxy-0: the server says no; ";
+                assert!(progress.message.starts_with(begin), "{}", progress.message);
+                assert!(progress.message.len() > begin.len(), "what to do");
+            }
+        }
+        let behind = ExecuteError::Behind {
+            kind: "Pod".to_owned(),
+            name: "x".to_owned(),
+        };
+        assert_eq!(behind.progress(), None);
+        assert!(behind.is_conflict());
+    }
+
+    #[test]
+    fn exactly_one_condition_holds() {
+        for (progress, expected) in [
+            (Progress::done(Reason::AllReady, "x"), "Ready"),
+            (Progress::working(Reason::Progressing, "x"), "Reconciling"),
+            (Progress::stalled(Reason::InvalidSpec, "x"), "Stalled"),
+        ] {
+            let conditions = progress.conditions(Some(4));
+            let holding: Vec<&str> = conditions
+                .iter()
+                .filter(|condition| condition.status == Status::True)
+                .map(|condition| condition.type_.as_str())
+                .collect();
+            assert_eq!(holding, [expected]);
+            assert!(
+                conditions
+                    .iter()
+                    .all(|condition| condition.observed_generation == Some(4))
+            );
+        }
+    }
+
+    #[test]
+    fn long_messages_are_cut_between_characters() {
+        let of = |message: &str| {
+            Progress::done(Reason::AllReady, message).conditions(None)[0]
+                .message
+                .clone()
+        };
+        assert_eq!(of(&"ü".repeat(2000)), "ü".repeat(2000));
+        assert_eq!(of(&"ü".repeat(2001)), format!("{}...", "ü".repeat(2000)));
     }
 }

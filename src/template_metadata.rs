@@ -189,7 +189,7 @@ fn changes(
 mod tests {
     use super::*;
 
-    fn template(labels: Value, annotations: Value) -> TemplateMetadata {
+    fn template(labels: &Value, annotations: &Value) -> TemplateMetadata {
         let template = json!({"metadata": {"labels": labels, "annotations": annotations}, "spec": {"version": "v1.3.2"}});
         TemplateMetadata::of_template(&serde_json::from_value(template).unwrap())
     }
@@ -200,12 +200,12 @@ mod tests {
             labels: Some(BTreeMap::from([("mine".to_owned(), "1".to_owned())])),
             ..ObjectMeta::default()
         };
-        let first = template(json!({"team": "a", "tier": "web"}), json!({"note": "x"}));
+        let first = template(&json!({"team": "a", "tier": "web"}), &json!({"note": "x"}));
         first.change(&mut object);
         assert_eq!(TemplateMetadata::of_object(&object), first);
         assert_eq!(first.patch_of(&object), None);
 
-        let second = template(json!({"team": "b"}), json!({}));
+        let second = template(&json!({"team": "b"}), &json!({}));
         second.change(&mut object);
         assert_eq!(TemplateMetadata::of_object(&object), second);
         assert_eq!(
@@ -216,7 +216,7 @@ mod tests {
             ]))
         );
 
-        let none = template(json!({}), json!({}));
+        let none = template(&json!({}), &json!({}));
         none.change(&mut object);
         assert_eq!(object.annotations, Some(BTreeMap::new()));
         assert_eq!(none.patch_of(&object), None);
@@ -225,18 +225,48 @@ mod tests {
     #[test]
     fn the_template_cannot_set_the_operator_s_labels() {
         let metadata = template(
-            json!({"pingcap.com/group": "x", "core.pingcap.com/serving": "false", "app.kubernetes.io/name": "y", "ok": "z"}),
-            json!({}),
+            &json!({"pingcap.com/group": "x", "core.pingcap.com/serving": "false", "app.kubernetes.io/name": "y", "ok": "z"}),
+            &json!({}),
         );
         assert_eq!(metadata.labels.keys().collect::<Vec<_>>(), ["ok"]);
     }
 
     #[test]
     fn what_is_created_carries_it_at_once() {
-        let metadata = template(json!({"team": "a"}), json!({"note": "x"}));
+        let metadata = template(&json!({"team": "a"}), &json!({"note": "x"}));
         let mut object = ObjectMeta::default();
         metadata.put_into(&mut object);
         assert_eq!(metadata.patch_of(&object), None);
         assert_eq!(TemplateMetadata::of_object(&object), metadata);
+    }
+
+    #[test]
+    fn an_annotation_of_ours_that_came_with_the_template_goes_with_it() {
+        let key = "pingcap.com/restartedAt";
+        let mut object = ObjectMeta::default();
+        template(&json!({}), &json!({ key: "now" })).put_into(&mut object);
+        assert_eq!(
+            object.annotations.as_ref().map(|found| found.contains_key(key)),
+            Some(true)
+        );
+        template(&json!({}), &json!({})).change(&mut object);
+        assert_eq!(object.annotations, Some(BTreeMap::new()));
+    }
+
+    #[test]
+    fn a_forged_record_takes_no_label_of_the_operator() {
+        let mut object = ObjectMeta {
+            labels: Some(BTreeMap::from([(
+                "pingcap.com/group".to_owned(),
+                "web".to_owned(),
+            )])),
+            annotations: Some(BTreeMap::from([(
+                ANNOTATION_TEMPLATE_KEYS.to_owned(),
+                r#"{"labels":["pingcap.com/group"]}"#.to_owned(),
+            )])),
+            ..ObjectMeta::default()
+        };
+        template(&json!({}), &json!({})).change(&mut object);
+        assert_eq!(object.labels.map(|labels| labels.len()), Some(1));
     }
 }

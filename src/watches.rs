@@ -159,11 +159,12 @@ fn forget_pod_spec(pod: &mut Pod) {
     pod.spec = None;
 }
 
-/// The object that controls this one; for one without owner, the one that it was made for.
+/// The object that controls this one; for one without such an owner, the one that its label names.
 fn owner_or_label<K: Resource>(object: &K, kind: &str, label: &str) -> Option<String> {
     match ownership::controller(object) {
-        Some(owner) => (owner.kind == kind).then(|| owner.name.clone()),
-        None => object.labels().get(label).cloned(),
+        Some(owner) if owner.kind == kind => Some(owner.name.clone()),
+        // Somebody else's object may stand in the way of the one that its labels name.
+        _ => object.labels().get(label).cloned(),
     }
 }
 
@@ -181,3 +182,6 @@ fn add_groups_of(known: &Cache<TiProxyGroup>, groups: &Queue<TiProxyGroup>, name
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,6 +105,8 @@ reasons! {
     InvalidSpec,
     /// Somebody else's object has one of our names.
     NameConflict,
+    /// A `CustomResourceDefinition` is not this operator's, or of another version: it lacks a field.
+    ForeignDefinition,
     /// The group belongs to TiDB Operator v2.
     ManagedByTiDBOperator,
     /// The image cannot be pulled.

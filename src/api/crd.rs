@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::rule::{Base, Message, RULES};
+use super::rule::{Base, Message, rules};
 use super::{Cluster, TiProxy, TiProxyGroup};
 
 /// Why a definition could not be made; it names the place in the schema.
@@ -228,7 +228,7 @@ impl Definition {
     }
 
     fn rules(&mut self, bases: &[(Base, &str)]) -> Result<(), CrdError> {
-        for rule in RULES {
+        for rule in rules() {
             let Some((_, prefix)) = bases.iter().find(|(base, _)| *base == rule.base) else {
                 continue;
             };

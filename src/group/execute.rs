@@ -40,20 +40,22 @@ pub async fn prepare(context: &Context, observed: &Observed) -> Result<(), Execu
 
 /// Creates and corrects the two Services.
 pub async fn services(context: &Context, observed: &Observed, group: &Group) -> Result<(), ExecuteError> {
-    service(
+    let peer = service(
         context,
         group,
         &observed.peer_service,
         build::service::peer(group),
     )
-    .await?;
-    service(
+    .await;
+    // Somebody else's object under the name of one is no reason to do without the other.
+    let client = service(
         context,
         group,
         &observed.client_service,
         build::service::client(group),
     )
-    .await
+    .await;
+    peer.and(client)
 }
 
 async fn service(

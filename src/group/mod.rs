@@ -8,7 +8,7 @@ pub mod pace;
 pub mod plan;
 pub mod status;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod unsupported;
 pub mod validate;
 pub mod warnings;
@@ -135,7 +135,7 @@ async fn report(
     let unsupported = unsupported::fields(object);
     let status = status::status(observed, planned, &unsupported, error, now);
     let wait = context.pace.wait(&uid, now);
-    match write_status(&context.writer, &context.groups, &**object, &status, wait).await? {
+    match write_status(&context.writer, &context.groups, &**object, &status, wait, now).await? {
         Written::Unchanged => Ok(None),
         Written::TooEarly(wait) => Ok(Some(wait)),
         Written::Now => {

@@ -86,14 +86,22 @@ impl Observed {
     /// Whether TiDB Operator v2 manages the group: it reconciles these kinds whatever our labels say.
     #[must_use]
     pub fn is_managed_by_tidb_operator(&self) -> bool {
-        self.object
-            .finalizers()
-            .iter()
-            .any(|finalizer| finalizer == name::TIDB_OPERATOR_FINALIZER)
-            || self.instances.iter().any(|instance| {
-                instance.labels().get(name::LABEL_MANAGED_BY).map(String::as_str)
-                    == Some(name::MANAGED_BY_TIDB_OPERATOR)
-            })
+        self.mark_of_tidb_operator().is_some()
+    }
+
+    /// By what TiDB Operator v2 shows that it manages the group, in words.
+    #[must_use]
+    pub fn mark_of_tidb_operator(&self) -> Option<String> {
+        let mut finalizers = self.object.finalizers().iter();
+        if finalizers.any(|finalizer| finalizer == name::TIDB_OPERATOR_FINALIZER) {
+            let (name, finalizer) = (self.object.name_any(), name::TIDB_OPERATOR_FINALIZER);
+            return Some(format!("TiProxyGroup {name} has the finalizer {finalizer}"));
+        }
+        let (label, value) = (name::LABEL_MANAGED_BY, name::MANAGED_BY_TIDB_OPERATOR);
+        let mut instances = self.instances.iter();
+        instances
+            .find(|instance| instance.labels().get(label).map(String::as_str) == Some(value))
+            .map(|instance| format!("TiProxy {} has the label {label}={value}", instance.name_any()))
     }
 
     /// Whether the group is being deleted and nothing of it is left to wait for.
@@ -232,3 +240,6 @@ pub fn owner_of(instance: &TiProxy) -> Option<&str> {
         .filter(|owner| owner.kind == "TiProxyGroup")
         .map(|owner| owner.name.as_str())
 }
+
+#[cfg(test)]
+mod tests;

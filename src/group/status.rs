@@ -130,7 +130,7 @@ fn available(planned: &Planned, generation: Option<i64>) -> NewCondition {
         Reason::Unavailable
     };
     let message = format!(
-        "{} TiProxies are available, at least {least} are needed",
+        "available TiProxies: {}, needed at least: {least}",
         planned.counts.available
     );
     new_condition(ConditionType::Available, holds, reason, &message, generation)
@@ -169,12 +169,13 @@ fn progress(
             format!("{left} TiProxies are leaving before the group goes"),
         );
     }
-    if observed.is_managed_by_tidb_operator() {
+    if let Some(mark) = observed.mark_of_tidb_operator() {
         return Progress::stalled(
             Reason::ManagedByTiDBOperator,
-            "this TiProxyGroup, or a TiProxy of it, is managed by TiDB Operator v2 (its finalizer or label is there) \
-             and is left alone; stop that operator's TiProxy controller and remove its finalizer, or delete the group \
-             through it",
+            format!(
+                "{mark}: TiDB Operator v2 manages this group, so it is left alone; to hand it over, stop that \
+                 operator's TiProxy controller and remove its mark"
+            ),
         );
     }
     let planned = match planned {
@@ -239,7 +240,8 @@ fn going_on(observed: &Observed, planned: &Planned) -> Progress {
             format!("{figures}; spec.paused stops the rollout"),
         );
     }
-    let waiting: Vec<String> = waits.iter().filter_map(in_words).take(3).collect();
+    let rolled = (counts.rolled > 0).then(|| "those of the older template to leave".to_owned());
+    let waiting: Vec<String> = waits.iter().filter_map(in_words).take(3).chain(rolled).collect();
     if waiting.is_empty() {
         return Progress::working(Reason::Progressing, figures);
     }
@@ -304,3 +306,6 @@ fn foreign(observed: &Observed) -> Option<ExecuteError> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -121,3 +121,54 @@ pub fn min_ready(group: &TiProxyGroup) -> Duration {
     let seconds = group.spec.min_ready_seconds.unwrap_or(DEFAULT_MIN_READY_SECONDS);
     Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::testing::{discovery, group, object};
+    use serde_json::json;
+
+    #[test]
+    fn what_the_spec_leaves_out_has_its_default() {
+        let group = group(&json!({}));
+        assert_eq!((group.replicas, group.limits), (3, Limits::new(1, 0)));
+        assert_eq!((group.min_ready, group.paused), (Duration::from_secs(10), false));
+        assert_eq!(group.ports(), (6000, 3080));
+        assert_eq!(group.service, ServiceOptions::default());
+        let spec = group.instance_spec(&discovery());
+        assert_eq!(spec.subdomain, "web-tiproxy-peer");
+        assert_eq!((spec.replicas, spec.offline), (Some(1), None));
+        assert_eq!(spec.discovery, Some(discovery()));
+    }
+
+    #[test]
+    fn what_it_says_is_taken() {
+        let group = group(&json!({
+            "replicas": 10, "maxSurge": "25%", "maxUnavailable": "25%", "minReadySeconds": 0, "paused": true,
+            "template": {"metadata": {"annotations": {"pingcap.com/restartedAt": "now"}}, "spec": {
+                "server": {"port": {"sql": 4000}},
+            }},
+        }));
+        assert_eq!(group.limits, Limits::new(3, 2));
+        assert_eq!((group.min_ready, group.paused), (Duration::ZERO, true));
+        assert_eq!(group.ports(), (4000, 3080));
+        assert_eq!(
+            group.instance_spec(&discovery()).restarted_at.as_deref(),
+            Some("now")
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_carried_out_is_said_with_field_value_and_what_to_do() {
+        let message = |spec| validate(&object(&spec)).unwrap_err().to_string();
+        assert_eq!(
+            message(json!({"maxSurge": "many"})),
+            "spec.maxSurge is \"many\": it must be an integer of at least 0 or a percentage such as \"25%\""
+        );
+        let config = message(json!({"template": {"spec": {"config": "\nlabels={\"group\":\"oltp\"}"}}}));
+        assert!(config.starts_with("spec.template.spec.config: "), "{config}");
+        for part in ["line 2", "labels = { group = \"oltp\" }"] {
+            assert!(config.contains(part), "{config}");
+        }
+    }
+}

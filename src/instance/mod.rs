@@ -3,6 +3,7 @@
 //! Volumes, drain, hot reload and the overlay have their place here: a volume is one more builder beside
 //! [`build::pod`], drain and reload are further actions of [`plan`].
 
+pub mod belonging;
 pub mod build;
 pub mod execute;
 pub mod failures;
@@ -16,10 +17,13 @@ pub mod validate;
 
 use std::time::Duration;
 
+use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
+use self::belonging::Belonging;
 use crate::api::TiProxy;
 use crate::context::Context;
+use crate::ownership;
 use crate::problem::ExecuteError;
 use crate::runtime::runner::{Outcome, ReconcileError};
 use crate::status_writer::{Written, write_status};
@@ -33,6 +37,16 @@ pub async fn reconcile(context: Context, key: ObjectRef<TiProxy>) -> Result<Outc
     let Some(observed) = observe::observe(&context, &namespace, &key.name) else {
         return Ok(Outcome::Done);
     };
+    match belonging(&context, &observed.object) {
+        Belonging::Ours => {}
+        Belonging::Foreign => return Ok(Outcome::Skipped),
+        // Nothing here tells when the group is given back.
+        Belonging::TiDBOperator => {
+            return Ok(Outcome::Waiting {
+                recheck: Some(CONFLICT_RECHECK),
+            });
+        }
+    }
     let instance = validate::validate(&observed.object);
     let now = context.clock.now();
     let plan = plan::plan(&observed, instance.as_ref(), now);
@@ -50,6 +64,7 @@ pub async fn reconcile(context: Context, key: ObjectRef<TiProxy>) -> Result<Outc
         object,
         &report.status,
         report.after,
+        now,
     )
     .await?
     {
@@ -68,10 +83,25 @@ pub async fn reconcile(context: Context, key: ObjectRef<TiProxy>) -> Result<Outc
         }
     };
     match executed {
-        Ok(()) => Ok(Outcome::waiting_for([plan.recheck, pending])),
+        Ok(()) => {
+            // Nobody watches somebody else's objects.
+            let conflict = observed.is_name_taken().then_some(CONFLICT_RECHECK);
+            Ok(Outcome::waiting_for([plan.recheck, pending, conflict]))
+        }
         Err(ExecuteError::NameConflict { .. }) => Ok(Outcome::Waiting {
             recheck: Some(CONFLICT_RECHECK),
         }),
         Err(error) => Err(error),
     }
+}
+
+fn belonging(context: &Context, instance: &TiProxy) -> Belonging {
+    let namespace = instance.namespace().unwrap_or_default();
+    let group = ownership::controller(instance).and_then(|owner| {
+        context
+            .groups
+            .get(&namespace, &owner.name)
+            .filter(|group| group.uid().as_ref() == Some(&owner.uid))
+    });
+    belonging::of(instance, group.as_deref())
 }

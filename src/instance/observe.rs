@@ -30,6 +30,12 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Whether somebody else's object has the name of the Pod or the `ConfigMap`.
+    #[must_use]
+    pub fn is_name_taken(&self) -> bool {
+        matches!(self.pod, Slot::Foreign(_)) || matches!(self.config_map, Slot::Foreign(_))
+    }
+
     /// A Pod that became ready ends a row of failures.
     pub fn note_readiness(&self, failures: &Failures) {
         let is_ready = self.pod.ours().is_some_and(|pod| PodState::of(pod).is_ready());

@@ -122,9 +122,13 @@ fn problem(pod: &Pod) -> Option<Problem> {
         scheduled.status == "False" && scheduled.reason.as_deref() == Some("Unschedulable")
     });
     if let Some(scheduled) = unscheduled {
-        let why = scheduled.message.as_deref().unwrap_or("no node fits");
+        let why = scheduled
+            .message
+            .as_deref()
+            .unwrap_or("no node fits")
+            .trim_end_matches('.');
         let message = format!(
-            "Pod {pod_name} fits no node: {why}; add nodes, or ask for less in spec.template.spec.resources or schedulePolicies"
+            "Pod {pod_name} fits no node: {why}; add nodes, or ask for less in spec.template.spec.resources or spec.schedulePolicies"
         );
         return Some(Problem {
             reason: Reason::Unschedulable,
@@ -153,7 +157,7 @@ fn waiting_problem(pod_name: &str, container: &ContainerStatus) -> Option<Proble
         ),
         "CrashLoopBackOff" | "RunContainerError" | "StartError" => (
             Reason::CrashLooping,
-            format!("Pod {pod_name}: {}", crash(container)),
+            format!("Pod {pod_name}: {}", crash(pod_name, container)),
         ),
         "CreateContainerConfigError" if detail.contains("secret") => (
             Reason::SecretMissing,
@@ -167,7 +171,7 @@ fn waiting_problem(pod_name: &str, container: &ContainerStatus) -> Option<Proble
     Some(Problem { reason, message })
 }
 
-fn crash(container: &ContainerStatus) -> String {
+fn crash(pod_name: &str, container: &ContainerStatus) -> String {
     let last = container
         .last_state
         .as_ref()
@@ -183,7 +187,7 @@ fn crash(container: &ContainerStatus) -> String {
         )
     });
     format!(
-        "the container {} ended {} times{how}; see its log with kubectl logs --previous",
+        "the container {} ended {} times{how}; see its log with kubectl logs --previous {pod_name}",
         container.name, container.restart_count
     )
 }

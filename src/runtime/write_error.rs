@@ -30,6 +30,10 @@ pub struct WriteError {
     pub message: String,
 }
 
+/// How the API server begins to tell of fields that it does not know.
+const STRICT_DECODING: &str = "strict decoding error";
+const UNKNOWN_FIELD: &str = "unknown field";
+
 /// Why a write failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WriteFailure {
@@ -47,8 +51,10 @@ pub enum WriteFailure {
     NamespaceTerminating,
     /// A webhook, an admission policy or an admission plugin said no.
     AdmissionDenied,
-    /// The API server finds the object invalid, or does not know one of its fields.
+    /// The API server finds the object invalid.
     Invalid,
+    /// The API server does not know one of its fields: the kind is defined otherwise than we know it.
+    UnknownField,
     /// The write would break our own rules and was not sent.
     Refused,
     /// The server was not reached, was too busy, or failed. The write may have happened.
@@ -68,6 +74,7 @@ impl WriteFailure {
             Self::NamespaceTerminating => "NamespaceTerminating",
             Self::AdmissionDenied => "AdmissionDenied",
             Self::Invalid => "Invalid",
+            Self::UnknownField => "UnknownField",
             Self::Refused => "Refused",
             Self::Transient => "Transient",
         }
@@ -102,6 +109,7 @@ impl WriteFailure {
             409 => Self::Conflict,
             // A patch that carries the UID of another object tries to change an immutable field.
             422 if concerns_uid(status) || says(FAILED_PATCH) => Self::Conflict,
+            400 | 422 if says(STRICT_DECODING) && says(UNKNOWN_FIELD) => Self::UnknownField,
             400 | 405 | 406 | 413 | 415 | 422 => Self::Invalid,
             403 if has_cause("NamespaceTerminating") => Self::NamespaceTerminating,
             403 if says("exceeded quota") => Self::QuotaExceeded,
@@ -131,9 +139,10 @@ impl ReconcileError for WriteError {
             | WriteFailure::QuotaExceeded
             | WriteFailure::AdmissionDenied
             | WriteFailure::Transient => ErrorCategory::Transient,
-            WriteFailure::NamespaceTerminating | WriteFailure::Invalid | WriteFailure::Refused => {
-                ErrorCategory::Invalid
-            }
+            WriteFailure::NamespaceTerminating
+            | WriteFailure::Invalid
+            | WriteFailure::UnknownField
+            | WriteFailure::Refused => ErrorCategory::Invalid,
         }
     }
 }
@@ -147,9 +156,17 @@ fn concerns_uid(status: &Status) -> bool {
     causes.iter().any(|cause| cause.field == "metadata.uid")
 }
 
+/// The paths of the fields that a message calls unknown.
+pub fn unknown_fields(message: &str) -> impl Iterator<Item = &str> {
+    message
+        .split(UNKNOWN_FIELD)
+        .skip(1)
+        .filter_map(|rest| rest.strip_prefix(" \"")?.split('"').next())
+}
+
 /// The API server puts whole objects into some messages, and what is wrong with them at the end.
 fn concise(message: &str) -> String {
-    let start = message.find("strict decoding error").unwrap_or_default();
+    let start = message.find(STRICT_DECODING).unwrap_or_default();
     let said = message.get(start..).unwrap_or_default();
     let end = said.floor_char_boundary(MOST_MESSAGE);
     let dots = if end < said.len() { "..." } else { "" };
@@ -210,12 +227,10 @@ mod tests {
             (422, "Invalid", policy),
         ];
         assert_sorted(WriteFailure::AdmissionDenied, Transient, &denied);
-        let invalid = [
-            (400, "BadRequest", strict),
-            (422, "Invalid", "must not be negative"),
-            (413, "", "too large"),
-        ];
+        let invalid = [(422, "Invalid", "must not be negative"), (413, "", "too large")];
         assert_sorted(WriteFailure::Invalid, Invalid, &invalid);
+        let unknown = [(400, "BadRequest", strict), (422, "Invalid", strict)];
+        assert_sorted(WriteFailure::UnknownField, Invalid, &unknown);
         let passing = [
             (429, "TooManyRequests", "later"),
             (503, "", "not ready"),
@@ -280,5 +295,15 @@ mod tests {
             let status: Status = serde_json::from_value(status).unwrap();
             assert_eq!(WriteFailure::of_status(&status), expected, "{status:?}");
         }
+    }
+
+    #[test]
+    fn unknown_fields_are_found_in_the_message() {
+        let message = r#"strict decoding error: unknown field "status.a", unknown field "status.b.c""#;
+        assert_eq!(
+            unknown_fields(message).collect::<Vec<_>>(),
+            ["status.a", "status.b.c"]
+        );
+        assert_eq!(unknown_fields("unknown field").count(), 0);
     }
 }

@@ -12,7 +12,9 @@
 )]
 
 mod api;
+mod behaviour;
 mod budget;
 mod crash;
 mod harness;
 mod harness_test;
+mod lifecycle;

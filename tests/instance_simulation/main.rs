@@ -30,7 +30,7 @@ use crate::world::World;
 fn config() -> ProptestConfig {
     let mut config = ProptestConfig::default();
     if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = 600;
+        config.cases = 400;
     }
     config.failure_persistence = Some(Box::new(FileFailurePersistence::WithSource("regressions")));
     config

@@ -130,7 +130,7 @@ impl World {
                 );
             }),
             Event::Succeed => {
-                self.become_phase("Running", json!({"phase": "Succeeded", "startTime": Time(now)}))
+                self.become_phase("Running", json!({"phase": "Succeeded", "startTime": Time(now)}));
             }
             Event::End => self.write(|state| {
                 state
@@ -157,7 +157,9 @@ impl World {
             }),
             Event::StripLabel(label) => {
                 // The revision can be told as long as the ConfigMap tells the truth about it.
-                let told = self.sees_own_writes && self.state().config_maps.contains_key(POD);
+                let config_map = self.state().config_maps.get(POD);
+                let told =
+                    self.sees_own_writes && config_map.is_some_and(|found| !revision_label(found).is_empty());
                 if label != name::LABEL_REVISION || told {
                     self.touch_pod(|pod| {
                         pod.labels_mut().remove(label);
@@ -178,7 +180,7 @@ impl World {
                 state.touch_instance(|instance| instance.spec.features = Some(vec![number.to_string()]));
             }),
             Event::Metadata(number) => {
-                self.write(|state| state.touch_instance(|instance| annotate(instance, number)))
+                self.write(|state| state.touch_instance(|instance| annotate(instance, number)));
             }
             Event::Invalid => self.write(|state| {
                 state

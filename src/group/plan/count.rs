@@ -26,14 +26,16 @@ pub struct Counts {
     pub lost: u32,
     /// Offline or deleting.
     pub draining: u32,
+    /// Those of them that leave because of a roll: they still run something else than the template says.
+    pub rolled: u32,
 }
 
 impl Counts {
-    /// Whether the group has what it wants: as many as wanted, all of them updated and available. Leavers do not
-    /// matter.
+    /// Whether the group has what it wants: as many as wanted, all of them updated and available, and nothing left of
+    /// an older template. Leavers of a scale-in do not matter.
     #[must_use]
     pub fn complete(&self, replicas: u32) -> bool {
-        self.active == replicas && self.updated == replicas && self.available == replicas
+        self.active == replicas && self.updated == replicas && self.available == replicas && self.rolled == 0
     }
 }
 
@@ -44,7 +46,10 @@ pub fn counts(observed: &Observed, now: Timestamp) -> Counts {
     for instance in &observed.instances {
         match instance.phase {
             Phase::Active => counts.add(instance.change, instance.health, observed.min_ready, now),
-            Phase::Offline | Phase::Deleting => counts.draining += 1,
+            Phase::Offline | Phase::Deleting => {
+                counts.draining += 1;
+                counts.rolled += u32::from(instance.change == Change::Roll);
+            }
         }
     }
     counts

@@ -497,10 +497,12 @@ fn counters() {
         starved: 1,
         lost: 1,
         draining: 2,
+        rolled: 1,
     };
     assert_eq!(counts(&group(3).with(text), now()), expected);
     assert!(!expected.complete(6));
     assert!(counts(&group(2).with("0, 1, 2 deleting"), now()).complete(2));
+    assert!(!counts(&group(2).with("0, 1, 2 old deleting"), now()).complete(2));
     assert!(!counts(&group(2).with("0, 1 meta"), now()).complete(2));
 }
 

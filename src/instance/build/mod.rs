@@ -40,3 +40,6 @@ pub fn metadata(instance: &Instance) -> ObjectMeta {
         ..ObjectMeta::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,13 +35,13 @@ fn what_keeps_a_pod_from_becoming_ready_is_said_with_what_to_do() {
         (
             waiting("CrashLoopBackOff", "back-off 5m0s"),
             Reason::CrashLooping,
-            "Pod web-tiproxy-0: the container tiproxy ended 4 times; see its log with kubectl logs --previous",
+            "Pod web-tiproxy-0: the container tiproxy ended 4 times; see its log with kubectl logs --previous web-tiproxy-0",
         ),
         (
             killed,
             Reason::CrashLooping,
             "Pod web-tiproxy-0: the container tiproxy ended 4 times, last with exit code 137 (OOMKilled); see its \
-             log with kubectl logs --previous",
+             log with kubectl logs --previous web-tiproxy-0",
         ),
         (
             waiting("CreateContainerConfigError", "secret \"a\" not found"),
@@ -57,7 +57,7 @@ fn what_keeps_a_pod_from_becoming_ready_is_said_with_what_to_do() {
             unschedulable,
             Reason::Unschedulable,
             "Pod web-tiproxy-0 fits no node: 0/3 nodes are available; add nodes, or ask for less in \
-             spec.template.spec.resources or schedulePolicies",
+             spec.template.spec.resources or spec.schedulePolicies",
         ),
         (
             evicted,

@@ -168,8 +168,8 @@ fn what_is_asked_for_is_judged_before_the_pod() {
         Reason::Leaving,
         "its Pod is ending",
     );
-    let conflict = "exists and is not ours: it has no owner and not our labels; rename or delete it, or rename the \
-                    TiProxyGroup";
+    let conflict = "exists and is not ours: it has neither an owner nor our labels; delete it, or create the \
+                    TiProxyGroup under another name";
     let foreign = json!({"metadata": {"ownerReferences": null, "labels": null}});
     check(
         &Scene::ready().pod(&foreign),

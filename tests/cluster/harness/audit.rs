@@ -28,6 +28,16 @@ pub(crate) struct Request {
     pub(crate) code: u16,
     /// When the request came in, as RFC 3339 with microseconds.
     pub(crate) received: String,
+    /// What a delete was bound to.
+    pub(crate) preconditions: Option<Preconditions>,
+}
+
+/// Which object, in which state, a delete may take.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Preconditions {
+    pub(crate) uid: Option<String>,
+    pub(crate) resource_version: Option<String>,
 }
 
 impl Request {
@@ -96,8 +106,15 @@ struct Line {
     verb: String,
     user: User,
     object_ref: Option<ObjectReference>,
+    request_object: Option<DeleteOptions>,
     response_status: Option<ResponseStatus>,
     request_received_timestamp: String,
+}
+
+/// Only the bodies of deletes are recorded.
+#[derive(Deserialize)]
+struct DeleteOptions {
+    preconditions: Option<Preconditions>,
 }
 
 #[derive(Deserialize)]
@@ -137,6 +154,7 @@ impl Line {
             name: object.name,
             code: self.response_status.map_or(0, |status| status.code),
             received: self.request_received_timestamp,
+            preconditions: self.request_object.and_then(|options| options.preconditions),
         })
     }
 }

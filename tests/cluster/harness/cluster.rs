@@ -50,6 +50,16 @@ impl Settings {
         })
     }
 
+    /// Those of a cluster that a test has started for itself.
+    pub(crate) fn of(kubeconfig: PathBuf, operator_kubeconfig: PathBuf, kubectl: PathBuf) -> Self {
+        Self {
+            kubeconfig,
+            operator_kubeconfig,
+            kubectl,
+            audit_log: None,
+        }
+    }
+
     /// The API server's audit log; a test that counts requests fails without one.
     pub(crate) fn audit_log(&self) -> &Path {
         let Some(path) = &self.audit_log else {
@@ -127,7 +137,7 @@ async fn wait_until_served(kubectl: &Kubectl) {
 }
 
 /// Gives the operator's user the role that is shipped for its service account.
-async fn bind_role(settings: &Settings) {
+pub(crate) async fn bind_role(settings: &Settings) {
     let name = format!("{OPERATOR_USER}-test");
     let binding = ClusterRoleBinding {
         metadata: kube::api::ObjectMeta {

@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 use super::wait::eventually;
 
 /// The kinds that are recorded.
-const KINDS: [(&str, &str, &str); 5] = [
+const KINDS: [(&str, &str, &str); 6] = [
+    ("core.pingcap.com", "v1alpha1", "Cluster"),
     ("core.pingcap.com", "v1alpha1", "TiProxyGroup"),
     ("core.pingcap.com", "v1alpha1", "TiProxy"),
     ("", "v1", "Pod"),

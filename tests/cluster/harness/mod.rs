@@ -95,6 +95,13 @@ impl Test {
         operator
     }
 
+    /// As [`Test::start_operator`], as whom a kubeconfig says.
+    pub(crate) async fn start_operator_as(&self, kubeconfig: &Path) -> Operator {
+        let operator = Operator::spawn(kubeconfig, &self.namespace, &self.directory, &[]);
+        operator.wait_until_ready().await;
+        operator
+    }
+
     /// Counts what the operator asks of the API server in the test's namespace from now on.
     pub(crate) fn audit(&self) -> Audit {
         Audit::from_now(self.settings.audit_log(), &self.namespace)
@@ -119,13 +126,21 @@ pub(crate) fn run(test: impl AsyncFnOnce(&Test)) {
 /// As [`run`], with a time limit of the test's own.
 pub(crate) fn run_within(limit: Duration, test: impl AsyncFnOnce(&Test)) {
     let settings = Settings::get();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    cluster::prepare(settings, &runtime());
+    run_in(settings, limit, test);
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
-        .expect("a runtime starts");
-    cluster::prepare(settings, &runtime);
-    runtime.block_on(async {
+        .expect("a runtime starts")
+}
+
+/// As [`run_within`], in another cluster, in which the test installs what it needs.
+pub(crate) fn run_in(settings: &'static Settings, limit: Duration, test: impl AsyncFnOnce(&Test)) {
+    runtime().block_on(async {
         let client = cluster::client(&settings.kubeconfig).await;
         let namespace = namespace::create(&client).await;
         let directory = cluster::output_directory().join(&namespace);

@@ -1,0 +1,280 @@
+//! The Pod and the `ConfigMap` of whole manifests, from group to bytes, as snapshots. A change of one is a change of
+//! what users get: look at it, and at whether Pods that run may stay (`src/revision.rs` decides that).
+
+use serde_json::{Value, json};
+
+use super::config_map::config_map;
+use super::pod::pod;
+use super::tls::tls;
+use crate::api::Discovery;
+use crate::group::build::instance::instance as instance_of;
+use crate::group::testing::group;
+use crate::instance::validate::validate;
+
+fn discovery() -> Discovery {
+    Discovery {
+        pd_addrs: vec!["basic-pd.ns.svc:2379".to_owned()],
+        ..Discovery::default()
+    }
+}
+
+/// The first TiProxy's Pod, and its `ConfigMap` as metadata and text.
+fn made(spec: &Value, discovery: &Discovery) -> (Value, String) {
+    let mut object = instance_of(&group(spec), discovery, 0);
+    object.metadata.uid = Some("uid-0".to_owned());
+    let instance = validate(&object).unwrap();
+    let tls = tls(&instance);
+    let pod = serde_json::to_value(pod(&instance, &tls)).unwrap();
+    let config_map = config_map(&instance, &tls);
+    for part in ["name", "namespace", "labels", "ownerReferences"] {
+        let metadata = serde_json::to_value(&config_map.metadata).unwrap();
+        if part != "labels" {
+            assert_eq!(metadata[part], pod["metadata"][part]);
+        }
+    }
+    let data = config_map.data.unwrap();
+    assert_eq!(data.len(), 1);
+    (pod, data["config.toml"].clone())
+}
+
+macro_rules! check {
+    ($name:literal, $spec:expr, $discovery:expr) => {
+        let (pod, config) = made(&$spec, &$discovery);
+        insta::assert_yaml_snapshot!(concat!($name, "-pod"), pod);
+        insta::assert_snapshot!(concat!($name, "-config"), config);
+    };
+}
+
+fn template(template: &Value) -> Value {
+    json!({"template": {"spec": template}})
+}
+
+#[test]
+fn plain() {
+    check!("plain", json!({}), discovery());
+}
+
+#[test]
+fn the_manifest_of_the_rfc() {
+    let spec = json!({"cluster": {"name": "basic"}, "replicas": 3, "schedulePolicies": [], "template": {"spec": {
+        "version": "v1.3.2", "image": "pingcap/tiproxy",
+        "server": {"port": {"sql": 6000, "api": 3080}, "labels": {"group": "oltp"}},
+        "config": "[log]\nlevel = \"warn\"\n",
+        "security": {"tls": {"mysql": {"enabled": true}, "backend": {"enabled": true}}},
+    }}});
+    check!("rfc", spec, discovery());
+}
+
+#[test]
+fn ports_and_probe_in_the_form_of_tidb_operator() {
+    let spec = template(&json!({
+        "server": {"ports": {"client": {"port": 4000}, "api": {"port": 3090}, "peer": {"port": 3081}}},
+        "probes": {"readiness": {"type": "command", "initialDelaySeconds": 7, "periodSeconds": 9}},
+    }));
+    check!("v2", spec, discovery());
+}
+
+#[test]
+fn cluster_tls_with_a_ca_of_its_own() {
+    let mut discovery = discovery();
+    discovery.tls = Some(true);
+    discovery.cluster_domain = Some("cluster.local".to_owned());
+    let spec = template(&json!({"security": {"tls": {"cluster": {"ca": {"name": "our-ca"}}}}}));
+    check!("cluster-tls", spec, discovery);
+}
+
+#[test]
+fn mutual_tls_to_tidb() {
+    let spec = template(&json!({"security": {"tls": {"backend": {
+        "enabled": true, "mutual": true, "ca": {"name": "tidb-ca"}, "certKeyPair": {"name": "tidb-client"},
+    }}}}));
+    check!("mutual", spec, discovery());
+}
+
+#[test]
+fn an_api_that_demands_a_certificate_is_probed_by_tcp() {
+    let spec = template(
+        &json!({"security": {"tls": {"server": {"enabled": true, "clientAuth": "RequireClientCert"}}}}),
+    );
+    check!("require-client-cert", spec, discovery());
+}
+
+#[test]
+fn everything_beside() {
+    let spec = json!({"template": {
+        "metadata": {
+            "labels": {"team": "a", "pingcap.com/group": "not ours to change"},
+            "annotations": {"prometheus.io/scrape": "false", "pingcap.com/restartedAt": "yesterday"},
+        },
+        "spec": {
+            "image": "registry:5000/tiproxy@sha256:0", "balance": {"labelName": "group"},
+            "trafficReplay": {"enabled": true}, "preStop": {"sleepSeconds": 0},
+            "resources": {"requests": {"cpu": "500m"}, "limits": {"cpu": 2, "memory": "2Gi"}},
+            "probes": {"liveness": {"enabled": true, "failureThreshold": 5}, "startup": {"enabled": true}},
+            "config": "[proxy]\ngraceful-wait-before-shutdown = 20\ngraceful-close-conn-timeout = 40\n",
+        },
+    }});
+    check!("everything", spec, discovery());
+}
+
+/// What a part of the Pod is for a template.
+fn part(spec: &Value, pointer: &str) -> Value {
+    let (pod, _) = made(&template(spec), &discovery());
+    pod.pointer(pointer).cloned().unwrap_or_default()
+}
+
+#[test]
+fn resources_in_both_forms() {
+    let resources = |spec: Value| part(&json!({"resources": spec}), "/spec/containers/0/resources");
+    let both = json!({"cpu": "1", "memory": "2Gi"});
+    assert_eq!(resources(both.clone()), json!({"requests": both, "limits": both}));
+    assert_eq!(
+        resources(json!({"cpu": 1})),
+        json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1"}})
+    );
+    assert_eq!(
+        resources(json!({"limits": {"memory": "1Gi"}})),
+        json!({"limits": {"memory": "1Gi"}})
+    );
+    let environment = |spec: Value| part(&json!({"resources": spec}), "/spec/containers/0/env/0/name");
+    assert_eq!(environment(json!({"cpu": 1})), "GOMAXPROCS");
+    assert_eq!(environment(json!({"requests": {"cpu": 1}})), Value::Null);
+}
+
+/// `[security]` of the configuration for `security.tls`.
+fn security(tls: &Value, cluster_tls: bool) -> Value {
+    let mut discovery = discovery();
+    discovery.tls = cluster_tls.then_some(true);
+    let (_, config) = made(&template(&json!({"security": {"tls": tls}})), &discovery);
+    let document: toml_edit::DocumentMut = config.parse().unwrap();
+    document.get("security").map(json_of).unwrap_or_default()
+}
+
+/// What is off is written too, as an empty text or `false`; here it is left out.
+fn json_of(item: &toml_edit::Item) -> Value {
+    if let Some(table) = item.as_table_like() {
+        let entries = table.iter().map(|(key, item)| (key.to_owned(), json_of(item)));
+        let entries: serde_json::Map<_, _> = entries.filter(|(_, value)| !value.is_null()).collect();
+        return Value::from(Some(entries).filter(|entries| !entries.is_empty()));
+    }
+    if let Some(on) = item.as_bool() {
+        return Value::from(Some(on).filter(|on| *on));
+    }
+    let text = item.as_str().unwrap();
+    Value::from(Some(text).filter(|text| !text.is_empty()))
+}
+
+#[test]
+fn each_kind_of_tls_is_on_when_the_design_says_so() {
+    let files = |directory: &str, files: &[&str]| {
+        let path = |file: &str| format!("/var/lib/{directory}/{file}");
+        let mut object = json!({});
+        for file in files {
+            match *file {
+                "ca" => object["ca"] = json!(path("ca.crt")),
+                "cert" => object["cert"] = json!(path("tls.crt")),
+                "key" => object["key"] = json!(path("tls.key")),
+                flag => object[flag] = json!(true),
+            }
+        }
+        object
+    };
+    let sql = |names: &[&str]| json!({"server-tls": files("tiproxy-sql-tls", names)});
+    let backend =
+        |names: &[&str]| json!({"sql-tls": files("tiproxy-tidb-tls", names), "require-backend-tls": true});
+    let on = |name: &str, more: Value| {
+        let mut tls = json!({ name: {"enabled": true} });
+        crate::instance::testing::lay_over(&mut tls[name], &more);
+        tls
+    };
+    for (tls, expected) in [
+        (json!({}), Value::Null),
+        (
+            json!({"mysql": {"enabled": false}, "backend": {"enabled": false}}),
+            Value::Null,
+        ),
+        (on("mysql", json!({})), sql(&["ca", "cert", "key", "skip-ca"])),
+        (
+            on("mysql", json!({"clientAuth": "NoClientCert"})),
+            sql(&["cert", "key"]),
+        ),
+        (
+            on("mysql", json!({"clientAuth": "VerifyClientCertIfNeed"})),
+            sql(&["ca", "cert", "key", "skip-ca"]),
+        ),
+        (
+            on("mysql", json!({"clientAuth": "RequireClientCert"})),
+            sql(&["ca", "cert", "key"]),
+        ),
+        (on("backend", json!({})), backend(&["ca"])),
+        (
+            on("backend", json!({"mutual": true})),
+            backend(&["ca", "cert", "key"]),
+        ),
+        (
+            on("backend", json!({"insecureSkipTLSVerify": true})),
+            backend(&["skip-ca"]),
+        ),
+    ] {
+        assert_eq!(security(&tls, false), expected, "{tls}");
+    }
+    let cluster = |names: &[&str], http: Option<&[&str]>| {
+        let mut object = json!({"cluster-tls": files("tiproxy-tls", names)});
+        if let Some(http) = http {
+            object["server-http-tls"] = files("tiproxy-http-tls", http);
+        }
+        object
+    };
+    let all = ["ca", "cert", "key"];
+    let welcome: &[&str] = &["ca", "cert", "key", "skip-ca"];
+    for (tls, expected) in [
+        (json!({}), cluster(&all, Some(welcome))),
+        (json!({"server": {"enabled": false}}), cluster(&all, None)),
+        (
+            on("server", json!({"clientAuth": "RequireClientCert"})),
+            cluster(&all, Some(&all)),
+        ),
+        (
+            on("server", json!({"clientAuth": "NoClientCert"})),
+            cluster(&all, Some(&["cert", "key"])),
+        ),
+        (
+            json!({"cluster": {"insecureSkipTLSVerify": true}}),
+            cluster(&["cert", "key", "skip-ca"], Some(welcome)),
+        ),
+    ] {
+        assert_eq!(security(&tls, true), expected, "{tls}");
+    }
+}
+
+#[test]
+fn probes_follow_the_tls_of_the_api() {
+    let probe = |tls: Value, kind: &str| {
+        let spec = json!({"security": {"tls": tls}, "probes": {"readiness": {"type": kind}}});
+        part(&spec, "/spec/containers/0/readinessProbe")
+    };
+    let on = |auth: &str| json!({"server": {"enabled": true, "clientAuth": auth}});
+    assert_eq!(probe(json!({}), "http")["httpGet"]["scheme"], "HTTP");
+    assert_eq!(
+        probe(on("VerifyClientCertIfNeed"), "http")["httpGet"]["scheme"],
+        "HTTPS"
+    );
+    assert_eq!(probe(on("NoClientCert"), "http")["httpGet"]["scheme"], "HTTPS");
+    assert_eq!(probe(on("RequireClientCert"), "http")["tcpSocket"]["port"], "api");
+    assert_eq!(probe(json!({}), "tcp")["tcpSocket"]["port"], "api");
+    let command = probe(on("RequireClientCert"), "command")["exec"]["command"].to_string();
+    for word in [
+        "https://127.0.0.1:3080/api/debug/health",
+        "--fail",
+        "--insecure",
+        "--cert",
+        "--key",
+    ] {
+        assert!(command.contains(word), "{command}");
+    }
+    assert!(
+        !probe(json!({}), "command")["exec"]["command"]
+            .to_string()
+            .contains("--insecure")
+    );
+}

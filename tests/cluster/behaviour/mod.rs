@@ -1,0 +1,13 @@
+//! What users and their tools see: kubectl, conditions and messages, whatever is missing, wrong or in the way.
+
+mod bad_input;
+mod definition;
+mod discovery;
+mod fixture;
+mod foreign;
+mod kubectl;
+mod metrics;
+mod refusal;
+mod tidb_operator;
+mod trouble;
+mod wait;

@@ -1,0 +1,345 @@
+//! What must be true at every point of a recorded history. Pure, so that it can be shown to fail.
+//!
+//! # How a history is read
+//!
+//! Entries of all kinds stand in the order of etcd's revisions, so there is one true state between two of them. The
+//! operator decides on a view of it. Its own writes are part of that view at once; what others write arrives a moment
+//! later. So a decision is held against the true state, except for what others may have changed unseen:
+//!
+//! * **The group's spec**: a decision may follow any generation from `status.observedGeneration` to the present one.
+//!   Once the operator has said that it saw a generation it must not act on an older one.
+//! * **Who stays available**: an instance that stopped being available within the last [`IN_FLIGHT`] seconds still
+//!   counts, unless the operator itself took it away: two decisions must not both lean on the same instance.
+//! * **Time**: etcd keeps none, so the clock is the latest time stamp seen so far (creation, deletion, managed
+//!   fields), in whole seconds, as the operator's own measure of `minReadySeconds` is.
+//!
+//! An instance is *available* when its `TiProxy` is active, says Ready for its present generation since
+//! `minReadySeconds`, and its Pod is stored as ready and not terminating: both what the operator was told and what
+//! was true. What somebody else deleted (`outside`) is not held against the operator; nor is any departure while the
+//! group itself is going.
+//!
+//! Whether a leaver leaves *because of a roll* is judged by its content: a create is held against those leavers that
+//! differ from what is created in anything that needs a new Pod.
+
+mod ownership;
+#[cfg(test)]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "literals read better without references"
+)]
+mod tests;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::ResourceExt;
+use kube::api::DynamicObject;
+use serde_json::Value;
+
+use crate::harness::history::{Change, Entry, State};
+pub(crate) use ownership::{Delete, delete_violations};
+use view::{
+    Limits, has_ended, is_active, is_leaving, is_pod_ready, limits, observed_generation, owner, pod_inputs,
+    ready_since, time_of,
+};
+
+/// Seconds for which the loss of an available instance may be unknown to the operator.
+const IN_FLIGHT: i64 = 2;
+
+/// Every breach of (a), (b), (c) and (e). `outside` are the UIDs of what somebody else deleted.
+pub(crate) fn violations(entries: &[Entry], outside: &BTreeSet<String>) -> Vec<String> {
+    let mut judge = Judge {
+        outside,
+        before: State::new(),
+        clock: 0,
+        specs: BTreeMap::new(),
+        last_available: BTreeMap::new(),
+        made_from: BTreeMap::new(),
+        found: Vec::new(),
+    };
+    for entry in entries {
+        judge.judge(entry);
+    }
+    judge.found.extend(ownership::violations(entries));
+    judge.found
+}
+
+/// Breaches of (f): whatever was written although everything was as it should be.
+pub(crate) fn unrest(at_rest: &[Entry], later: &[Entry]) -> Vec<String> {
+    let last = at_rest.last().map_or(0, |entry| entry.resource_version);
+    later
+        .iter()
+        .filter(|entry| entry.resource_version > last)
+        .map(|entry| format!("(f) {} at rest", describe(entry)))
+        .collect()
+}
+
+struct Judge<'a> {
+    outside: &'a BTreeSet<String>,
+    before: State,
+    clock: i64,
+    /// The specs of each group, by UID and generation.
+    specs: BTreeMap<String, BTreeMap<i64, Value>>,
+    /// When, and as which generation, each TiProxy was available last.
+    last_available: BTreeMap<String, (i64, i64)>,
+    /// What the TiProxy of each Pod asked for when the Pod was made.
+    made_from: BTreeMap<String, Value>,
+    found: Vec<String>,
+}
+
+impl Judge<'_> {
+    fn judge(&mut self, entry: &Entry) {
+        self.clock = self.clock.max(time_of(&entry.object));
+        match entry.kind {
+            "TiProxyGroup" => self.note_spec(&entry.object),
+            "TiProxy" => self.judge_instance(entry),
+            "Pod" => self.judge_pod(entry),
+            _ => {}
+        }
+        let key = (entry.kind, entry.object.name_any());
+        match entry.change {
+            Change::Added | Change::Modified => self.before.insert(key, entry.object.clone()),
+            Change::Deleted => self.before.remove(&key),
+        };
+        self.judge_state(entry);
+        self.note_available();
+    }
+
+    fn note_spec(&mut self, group: &DynamicObject) {
+        let generation = group.metadata.generation.unwrap_or_default();
+        let specs = self.specs.entry(uid(group)).or_default();
+        specs.insert(generation, group.data["spec"].clone());
+    }
+
+    fn judge_instance(&mut self, entry: &Entry) {
+        let instance = &entry.object;
+        let previous = self.previous(entry).cloned();
+        match (previous, entry.change) {
+            (None, Change::Added) => self.judge_create(entry),
+            (Some(previous), change) if is_active(&previous) => {
+                let recreated = pod_inputs(&previous) != pod_inputs(instance);
+                let goes = change == Change::Deleted || !is_active(instance) || recreated;
+                if goes && !self.outside.contains(&uid(instance)) {
+                    self.judge_departure(entry, &previous);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// (a)
+    fn judge_create(&mut self, entry: &Entry) {
+        let Some(specs) = self.believable_specs(&entry.object) else {
+            return;
+        };
+        let created = pod_inputs(&entry.object);
+        let (mut active, mut leaving) = (0, 0);
+        for instance in self.siblings(&entry.object) {
+            if is_active(instance) {
+                active += 1;
+            } else if pod_inputs(instance) != created {
+                leaving += 1;
+            }
+        }
+        let room = |limits: &Limits| active + leaving < limits.replicas + limits.max_surge;
+        if !specs.iter().any(room) {
+            self.report(
+                "(a)",
+                entry,
+                &format!("{active} active and {leaving} roll leavers, with {specs:?}"),
+            );
+        }
+    }
+
+    /// (b)
+    fn judge_departure(&mut self, entry: &Entry, leaver: &DynamicObject) {
+        let Some(specs) = self.believable_specs(leaver) else {
+            return;
+        };
+        // Whether minReadySeconds had just passed is for nobody to say within the second.
+        let strictest = specs
+            .iter()
+            .map(|limits| limits.min_ready)
+            .max()
+            .unwrap_or_default();
+        let margin = i64::from(strictest > 0);
+        if !self.is_available(leaver, strictest + margin) {
+            return;
+        }
+        let mildest = specs
+            .iter()
+            .map(|limits| limits.min_ready)
+            .min()
+            .unwrap_or_default();
+        let floor = specs
+            .iter()
+            .map(|limits| limits.replicas - limits.max_unavailable)
+            .min()
+            .unwrap_or_default();
+        let stay = self
+            .siblings(leaver)
+            .filter(|instance| uid(instance) != uid(leaver) && self.stays_available(instance, mildest))
+            .count();
+        if i64::try_from(stay).unwrap_or(i64::MAX) < floor {
+            self.report(
+                "(b)",
+                entry,
+                &format!("{stay} stay available of at least {floor}"),
+            );
+        }
+    }
+
+    /// (b) for Pods: whoever stays keeps the Pod that it asked for.
+    fn judge_pod(&mut self, entry: &Entry) {
+        let pod = &entry.object;
+        let Some(instance) = owner(pod)
+            .and_then(|owner| self.by_uid("TiProxy", &owner.uid))
+            .cloned()
+        else {
+            return;
+        };
+        let Some(previous) = self.previous(entry) else {
+            self.made_from.insert(uid(pod), pod_inputs(&instance));
+            return;
+        };
+        let goes = !is_leaving(previous) && (is_leaving(pod) || entry.change == Change::Deleted);
+        let wanted = self.made_from.get(&uid(pod)) == Some(&pod_inputs(&instance));
+        if goes
+            && wanted
+            && is_active(&instance)
+            && !has_ended(previous)
+            && !self.outside.contains(&uid(pod))
+            && self.believable_specs(&instance).is_some()
+        {
+            self.report("(b)", entry, "its TiProxy stays and asks for no other Pod");
+        }
+    }
+
+    /// (c), and that Ready is not said too early.
+    fn judge_state(&mut self, entry: &Entry) {
+        let object = &entry.object;
+        if entry.kind == "Pod"
+            && let Some(owner) = owner(object).filter(|owner| owner.kind == "TiProxy")
+        {
+            let pods = self.of_kind("Pod");
+            let count = pods
+                .filter(|pod| view::owner(pod).is_some_and(|other| other.uid == owner.uid))
+                .count();
+            if count > 1 {
+                self.report("(c)", entry, &format!("{count} Pods of TiProxy {}", owner.name));
+            }
+        }
+        if entry.kind == "TiProxyGroup" && entry.change != Change::Deleted && ready_since(object).is_some() {
+            let wanted = limits(&object.data["spec"]).replicas;
+            let (active, gone): (Vec<_>, Vec<_>) = self
+                .of_kind("TiProxy")
+                .filter(|instance| owner(instance).is_some_and(|owner| owner.uid == uid(object)))
+                .filter(|instance| is_active(instance) || self.outside.contains(&uid(instance)))
+                .partition(|instance| is_active(instance));
+            let version = &object.data["spec"]["template"]["spec"]["version"];
+            let updated = active
+                .iter()
+                .all(|instance| instance.data["spec"]["version"] == *version);
+            let most = active.len() + gone.len();
+            let count = |number| i64::try_from(number).unwrap_or(i64::MAX);
+            if !(count(active.len())..=count(most)).contains(&wanted) || !updated {
+                let message = format!("Ready with {} of {wanted}, all updated: {updated}", active.len());
+                self.report("(ready)", entry, &message);
+            }
+        }
+    }
+
+    fn note_available(&mut self) {
+        let available: Vec<_> = self
+            .of_kind("TiProxy")
+            .filter(|instance| {
+                let specs = self.believable_specs(instance).unwrap_or_default();
+                let mildest = specs.iter().map(|limits| limits.min_ready).min();
+                mildest.is_some_and(|min_ready| self.is_available(instance, min_ready))
+            })
+            .map(|instance| (uid(instance), instance.metadata.generation.unwrap_or_default()))
+            .collect();
+        for (uid, generation) in available {
+            self.last_available.insert(uid, (generation, self.clock));
+        }
+    }
+
+    fn is_available(&self, instance: &DynamicObject, min_ready: i64) -> bool {
+        let ready = ready_since(instance).is_some_and(|since| since + min_ready <= self.clock);
+        is_active(instance) && ready && self.pod_of(instance).is_some_and(is_pod_ready)
+    }
+
+    /// Available, as far as the operator can know.
+    fn stays_available(&self, instance: &DynamicObject, min_ready: i64) -> bool {
+        if self.is_available(instance, min_ready) {
+            return true;
+        }
+        let Some((generation, when)) = self.last_available.get(&uid(instance)) else {
+            return false;
+        };
+        let unchanged = is_active(instance) && instance.metadata.generation == Some(*generation);
+        self.clock - when <= IN_FLIGHT && (unchanged || self.outside.contains(&uid(instance)))
+    }
+
+    /// The limits of the group's specs that a decision may rest on; `None` when the group is going or gone.
+    fn believable_specs(&self, instance: &DynamicObject) -> Option<Vec<Limits>> {
+        let group = self.by_uid("TiProxyGroup", &owner(instance)?.uid)?;
+        if is_leaving(group) {
+            return None;
+        }
+        let oldest = observed_generation(group);
+        let specs = self.specs.get(&uid(group))?;
+        let mut believable: Vec<_> = specs.range(oldest..).map(|(_, spec)| limits(spec)).collect();
+        if believable.is_empty() {
+            believable.push(limits(&group.data["spec"]));
+        }
+        Some(believable)
+    }
+
+    /// All TiProxies of the same group.
+    fn siblings<'b>(&'b self, instance: &DynamicObject) -> impl Iterator<Item = &'b DynamicObject> {
+        let group = owner(instance).map(|owner| owner.uid.clone());
+        self.of_kind("TiProxy")
+            .filter(move |other| owner(other).map(|owner| owner.uid.clone()) == group)
+    }
+
+    fn pod_of(&self, instance: &DynamicObject) -> Option<&DynamicObject> {
+        self.of_kind("Pod")
+            .find(|pod| owner(pod).is_some_and(|owner| owner.uid == uid(instance)))
+    }
+
+    fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = &DynamicObject> {
+        self.before
+            .iter()
+            .filter(move |((found, _), _)| *found == kind)
+            .map(|(_, object)| object)
+    }
+
+    fn by_uid(&self, kind: &'static str, wanted: &str) -> Option<&DynamicObject> {
+        self.of_kind(kind).find(|object| uid(object) == wanted)
+    }
+
+    /// The object before the entry.
+    fn previous(&self, entry: &Entry) -> Option<&DynamicObject> {
+        self.before
+            .get(&(entry.kind, entry.object.name_any()))
+            .filter(|previous| uid(previous) == uid(&entry.object))
+    }
+
+    fn report(&mut self, invariant: &str, entry: &Entry, why: &str) {
+        self.found.push(format!("{invariant} {}: {why}", describe(entry)));
+    }
+}
+
+/// The change in words, with the place in the history.
+fn describe(entry: &Entry) -> String {
+    let name = entry.object.name_any();
+    format!(
+        "{:?} {} {name} at {}",
+        entry.change, entry.kind, entry.resource_version
+    )
+}
+
+fn uid(object: &DynamicObject) -> String {
+    object.uid().unwrap_or_default()
+}

@@ -1,0 +1,15 @@
+//! Groups from the first replica to the last, on a real API server, each history held against the invariants.
+
+mod autoscale;
+mod deletion;
+mod document;
+mod healing;
+mod in_place;
+mod interruption;
+mod invariants;
+mod metadata;
+mod pd;
+mod rollout;
+mod samples;
+mod scale;
+mod scenario;
