@@ -16,7 +16,7 @@ use table::{Promise, Table};
 /// Without a request for so long, what was going on has ended.
 const SILENCE: Duration = Duration::from_secs(5);
 /// How long it must stay silent.
-const REST: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_mins(1);
 /// What neither rest nor a restart may exceed.
 const NOTHING: Promise = Promise::kept(0, 0);
 /// The ConfigMap is deleted, and not left to the garbage collector, so that its name is free at once.

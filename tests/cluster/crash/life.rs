@@ -47,6 +47,8 @@ pub(super) struct Life {
     pub(super) writes: Vec<Vec<Write>>,
     /// How long each step took.
     pub(super) times: Vec<Duration>,
+    /// How often the operator was killed.
+    pub(super) kills: usize,
 }
 
 /// Lives one life. `disturb` says what becomes of the writes of each step; with `expected`, the state after each step
@@ -68,6 +70,7 @@ where
         states: Vec::new(),
         writes: Vec::new(),
         times: Vec::new(),
+        kills: 0,
     };
     for (number, step) in STEPS.into_iter().enumerate() {
         if !wanted(step) {
@@ -89,6 +92,7 @@ where
         life.times.push(start.elapsed());
     }
     check(&history.entries().await);
+    life.kills = operator.kills();
     life
 }
 

@@ -73,7 +73,7 @@ fn every_write_is_refused_once() {
             .await;
             refused = life.writes.iter().map(Vec::len).sum::<usize>() / STRIDE;
         });
-        Some(format!("{code} {} times", refused))
+        Some(format!("{code} {refused} times"))
     });
 }
 
@@ -102,6 +102,10 @@ fn killed_at_every_write(when: &str, fate: &Fate) {
             )
             .await;
             steps = life.writes.iter().filter(|writes| writes.len() >= write).count();
+            assert_eq!(
+                life.kills, steps,
+                "each step that has so many writes has its kill"
+            );
             times = life.times;
         });
         (steps > 0).then(|| format!("write {write} of {steps} steps, {times:.1?}"))

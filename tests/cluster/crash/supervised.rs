@@ -16,9 +16,18 @@ const PAUSE: Duration = Duration::from_millis(10);
 struct Slot {
     operator: Option<Operator>,
     is_over: bool,
+    /// How often it was killed while it ran.
+    kills: usize,
 }
 
 impl Slot {
+    fn kill(&mut self) {
+        if let Some(mut operator) = self.operator.take() {
+            self.kills += usize::from(operator.ended().is_none());
+            operator.kill();
+        }
+    }
+
     /// Takes the operator for good.
     fn end(&mut self) -> Option<Operator> {
         self.is_over = true;
@@ -43,7 +52,7 @@ impl Supervised {
         let killed = Arc::clone(&slot);
         let directory = test.directory.clone();
         let proxy = Proxy::start(test.operator_kubeconfig(), &directory, move || {
-            drop(lock(&killed).operator.take());
+            lock(&killed).kill();
         })
         .await;
         prepare(&proxy);
@@ -64,6 +73,11 @@ impl Supervised {
             }
         });
         Self { proxy, slot }
+    }
+
+    /// How often it was killed while it ran.
+    pub(super) fn kills(&self) -> usize {
+        lock(&self.slot).kills
     }
 
     /// What the operator answers; `None` when it does not.
