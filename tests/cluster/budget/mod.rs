@@ -16,7 +16,7 @@ use table::Table;
 /// Without a request for so long, what was going on has ended.
 const SILENCE: Duration = Duration::from_secs(5);
 /// How long it must stay silent.
-const REST: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_mins(1);
 const MOST_STATUS_WRITES_A_SECOND: usize = 4;
 
 #[test]

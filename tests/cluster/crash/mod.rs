@@ -73,7 +73,7 @@ fn every_write_is_refused_once() {
             .await;
             refused = life.writes.iter().map(Vec::len).sum::<usize>() / STRIDE;
         });
-        Some(format!("{code} {} times", refused))
+        Some(format!("{code} {refused} times"))
     });
 }
 

@@ -230,7 +230,7 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response<B
             }
             Body::from(bytes)
         }
-        _ => Body::from_stream(
+        Fate::Pass | Fate::KillBefore | Fate::Refuse(_) | Fate::Swallow => Body::from_stream(
             Body::new(body)
                 .into_data_stream()
                 .take_until(cut.cancelled_owned()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, Patch};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use tiproxy_operator::api::{TiProxy, TiProxyGroup};
@@ -12,7 +12,7 @@ use super::Test;
 use super::wait::{eventually, expect};
 
 /// How long anything may take on a slow machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The name of the group.
 pub(crate) const NAME: &str = "proxy";
@@ -39,7 +39,11 @@ pub(crate) fn manifest(replicas: u32) -> Value {
 /// A user's edit of the group's spec: a merge patch.
 pub(crate) async fn edit(test: &Test, spec: Value) {
     test.api::<TiProxyGroup>()
-        .patch(NAME, &Default::default(), &Patch::Merge(json!({"spec": spec})))
+        .patch(
+            NAME,
+            &PatchParams::default(),
+            &Patch::Merge(json!({"spec": spec})),
+        )
         .await
         .expect("the group can be edited");
 }
