@@ -11,12 +11,20 @@ use crate::harness::audit::{Audit, Request, count};
 use crate::harness::group::{PATIENCE, edit, manifest, settled};
 use crate::harness::wait::eventually;
 use crate::harness::{self, Test};
-use table::Table;
+use table::{Promise, Table};
 
 /// Without a request for so long, what was going on has ended.
 const SILENCE: Duration = Duration::from_secs(5);
 /// How long it must stay silent.
 const REST: Duration = Duration::from_mins(1);
+/// What neither rest nor a restart may exceed.
+const NOTHING: Promise = Promise::kept(0, 0);
+/// The ConfigMap is deleted, and not left to the garbage collector, so that its name is free at once.
+const SURGE: Promise = Promise {
+    gate: 8,
+    ambition: 7,
+    reached: 8,
+};
 const MOST_STATUS_WRITES_A_SECOND: usize = 4;
 
 #[test]
@@ -35,7 +43,7 @@ fn one_instance_costs_no_more_writes_than_promised() {
         add(
             &mut table,
             "one instance, by scaling out",
-            (5, 4),
+            Promise::kept(5, 4),
             test,
             &audit,
             2,
@@ -47,7 +55,7 @@ fn one_instance_costs_no_more_writes_than_promised() {
         add(
             &mut table,
             "one instance less, by scaling in",
-            (3, 3),
+            Promise::kept(4, 4),
             test,
             &audit,
             1,
@@ -56,13 +64,21 @@ fn one_instance_costs_no_more_writes_than_promised() {
 
         audit.restart();
         edit(test, json!({"template": {"spec": {"version": "v1.3.1"}}})).await;
-        add(&mut table, "replacing one by surge", (8, 7), test, &audit, 1).await;
+        add(&mut table, "replacing one by surge", SURGE, test, &audit, 1).await;
 
         edit(test, json!({"maxSurge": 0})).await;
         silence(&audit).await;
         audit.restart();
         edit(test, json!({"template": {"spec": {"version": "v1.3.2"}}})).await;
-        add(&mut table, "replacing one in place", (7, 5), test, &audit, 1).await;
+        add(
+            &mut table,
+            "replacing one in place",
+            Promise::kept(7, 6),
+            test,
+            &audit,
+            1,
+        )
+        .await;
 
         audit.restart();
         let config = "[log]\nlevel = \"warn\"\n";
@@ -72,7 +88,7 @@ fn one_instance_costs_no_more_writes_than_promised() {
         )
         .await;
         let what = "replacing one in place, with a new configuration";
-        add(&mut table, what, (7, 6), test, &audit, 1).await;
+        add(&mut table, what, Promise::kept(7, 6), test, &audit, 1).await;
         table.judge();
     });
 }
@@ -94,8 +110,7 @@ fn a_new_group_costs_no_more_writes_than_promised() {
         table.add(
             "20 instances and their group",
             others.len(),
-            5 * 20 + 3,
-            4 * 20 + 3,
+            Promise::kept(5 * 20 + 3, 4 * 20 + 3),
             detail,
         );
         let busiest = most_in_a_second(&status);
@@ -104,8 +119,7 @@ fn a_new_group_costs_no_more_writes_than_promised() {
         table.add(
             "group status in the busiest second of it",
             busiest,
-            most,
-            most,
+            Promise::kept(most, most),
             detail,
         );
         table.judge();
@@ -134,8 +148,7 @@ fn there_is_no_request_at_rest_and_no_write_at_a_restart() {
         table.add(
             "requests in 60 s at rest, watches aside",
             requests.len(),
-            0,
-            0,
+            NOTHING,
             detail,
         );
 
@@ -146,7 +159,12 @@ fn there_is_no_request_at_rest_and_no_write_at_a_restart() {
         let writes = audit.writes();
         let read = audit.requests().iter().any(|request| request.verb == "list");
         assert!(read, "the operator did not even look");
-        table.add("writes at a restart", writes.len(), 0, 0, format!("{writes:#?}"));
+        table.add(
+            "writes at a restart",
+            writes.len(),
+            NOTHING,
+            format!("{writes:#?}"),
+        );
 
         audit.restart();
         operator.kill();
@@ -156,8 +174,7 @@ fn there_is_no_request_at_rest_and_no_write_at_a_restart() {
         table.add(
             "writes at a restart after a crash",
             writes.len(),
-            0,
-            0,
+            NOTHING,
             format!("{writes:#?}"),
         );
         table.judge();
@@ -165,14 +182,7 @@ fn there_is_no_request_at_rest_and_no_write_at_a_restart() {
 }
 
 /// Waits until the change has come to its end, and adds its writes. The group's status is shared, and has its own rule.
-async fn add(
-    table: &mut Table,
-    what: &str,
-    (gate, ambition): (usize, usize),
-    test: &Test,
-    audit: &Audit,
-    replicas: usize,
-) {
+async fn add(table: &mut Table, what: &str, promise: Promise, test: &Test, audit: &Audit, replicas: usize) {
     settled(test, replicas).await;
     silence(audit).await;
     let (status, others): (Vec<_>, Vec<_>) = audit.writes().into_iter().partition(is_group_status);
@@ -180,7 +190,7 @@ async fn add(
     let busiest = most_in_a_second(&status);
     assert!(busiest <= MOST_STATUS_WRITES_A_SECOND, "{what}: {status:#?}");
     println!("{what}: {:?}, group status {}", count(&others), status.len());
-    table.add(what, others.len(), gate, ambition, format!("{others:#?}"));
+    table.add(what, others.len(), promise, format!("{others:#?}"));
 }
 
 /// Waits until the operator has asked for nothing for a while.

@@ -6,10 +6,31 @@ use std::fmt::Write;
 struct Row {
     what: String,
     counted: usize,
-    gate: usize,
-    ambition: usize,
+    promise: Promise,
     /// What it consists of.
     detail: String,
+}
+
+/// What a figure is held against.
+#[derive(Clone, Copy)]
+pub(super) struct Promise {
+    /// What it must never exceed.
+    pub(super) gate: usize,
+    /// What it should not exceed.
+    pub(super) ambition: usize,
+    /// What it has come down to, above which it must not rise again.
+    pub(super) reached: usize,
+}
+
+impl Promise {
+    /// The ambition is reached.
+    pub(super) const fn kept(gate: usize, ambition: usize) -> Self {
+        Self {
+            gate,
+            ambition,
+            reached: ambition,
+        }
+    }
 }
 
 /// Figures, and what they must not exceed.
@@ -18,41 +39,36 @@ pub(super) struct Table(Vec<Row>);
 
 impl Table {
     /// Adds a figure.
-    pub(super) fn add(&mut self, what: &str, counted: usize, gate: usize, ambition: usize, detail: String) {
+    pub(super) fn add(&mut self, what: &str, counted: usize, promise: Promise, detail: String) {
         self.0.push(Row {
             what: what.to_owned(),
             counted,
-            gate,
-            ambition,
+            promise,
             detail,
         });
     }
 
-    /// Prints the figures, then fails when one exceeds its gate, or the ambition that was reached once.
+    /// Prints the figures, then fails when one exceeds its gate, or what was reached once.
     pub(super) fn judge(&self) {
         let mut text = format!("{:<52} | counted | gate | ambition\n", "what");
         for row in &self.0 {
             writeln!(
                 text,
                 "{:<52} | {:>7} | {:>4} | {:>8}",
-                row.what, row.counted, row.gate, row.ambition
+                row.what, row.counted, row.promise.gate, row.promise.ambition
             )
             .expect("a text can be written");
         }
         println!("{text}");
         for row in &self.0 {
-            assert!(
-                row.counted <= row.gate,
-                "over the gate: {}: {}",
-                row.what,
-                row.detail
-            );
-            assert!(
-                row.counted <= row.ambition,
-                "over the ambition: {}: {}",
-                row.what,
-                row.detail
-            );
+            let Row {
+                what,
+                counted,
+                promise,
+                detail,
+            } = row;
+            assert!(*counted <= promise.gate, "over the gate: {what}: {detail}");
+            assert!(*counted <= promise.reached, "it was less once: {what}: {detail}");
         }
     }
 }
