@@ -178,6 +178,8 @@ fn spawn_controllers(
         workers: usize::from(arguments.workers),
         timeout: Duration::from_secs(u64::from(arguments.reconcile_timeout)),
         grace: STOP_GRACE,
+        // What was refused may be allowed meanwhile, and no event tells.
+        most_backoff: Duration::from_mins(1),
         ..Settings::default()
     };
     let (queues, context, metrics, shutdown) =

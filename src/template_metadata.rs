@@ -182,10 +182,6 @@ fn changes(
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "JSON literals read better without a borrow"
-)]
 mod tests {
     use super::*;
 

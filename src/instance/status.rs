@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
@@ -41,11 +42,23 @@ pub fn status(
     let stored = observed.object.status.clone().unwrap_or_default();
     let pod = observed.pod.ours().map(|pod| PodState::of(pod));
     let progress = progress(observed, instance, plan, error, pod.as_ref());
-    let mut conditions = condition::merge(&stored.conditions, progress.conditions(meta.generation), now);
+    let mut new = progress.conditions(meta.generation);
+    // A write that failed takes no client away: what serves as asked for is Ready, and the rest is told beside it.
+    if let (Some(_), Some(serving)) = (error, serving(observed, instance, pod.as_ref())) {
+        let [ready, ..] = serving.conditions(meta.generation);
+        new = new.map(|condition| {
+            if condition.type_ == ready.type_ {
+                ready.clone()
+            } else {
+                condition
+            }
+        });
+    }
+    let mut conditions = condition::merge(&stored.conditions, new, now);
     if let Some(ready_since) = pod.as_ref().and_then(|pod| pod.ready_since) {
         start_ready_at(&mut conditions, ready_since);
     }
-    let is_ready = progress.state == State::Done;
+    let is_ready = condition::is_true(&conditions, ConditionType::Ready.as_str());
     let update_revision = instance.ok().map(|instance| instance.revision.clone());
     let status = TiProxyStatus {
         conditions,
@@ -141,9 +154,7 @@ fn progress(
         return Progress::working(Reason::Progressing, waiting.clone());
     }
     match (&observed.pod, pod) {
-        (Slot::Ours(found), Some(pod)) if pod.is_ready() => {
-            Progress::done(Reason::AllReady, format!("Pod {} is ready", found.name_any()))
-        }
+        (Slot::Ours(found), Some(pod)) if pod.is_ready() => ready(found),
         (Slot::Ours(found), Some(pod)) if pod.running => Progress::working(
             Reason::NotReady,
             format!(
@@ -159,6 +170,22 @@ fn progress(
             Progress::working(Reason::Progressing, "its Pod is being created")
         }
     }
+}
+
+/// What is said of a Pod that serves as the spec asks; `None` when it does not.
+fn serving(
+    observed: &Observed,
+    instance: Result<&Instance, &Invalid>,
+    pod: Option<&PodState>,
+) -> Option<Progress> {
+    let found = observed.pod.ours()?;
+    let is_current = observed.revision_of(found) == Some(instance.ok()?.revision.as_str());
+    let is_leaving = observed.object.meta().deletion_timestamp.is_some();
+    (pod?.is_ready() && is_current && !is_leaving).then(|| ready(found))
+}
+
+fn ready(pod: &Pod) -> Progress {
+    Progress::done(Reason::AllReady, format!("Pod {} is ready", pod.name_any()))
 }
 
 fn foreign(observed: &Observed) -> Option<ExecuteError> {

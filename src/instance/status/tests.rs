@@ -211,9 +211,18 @@ fn a_write_that_failed_is_told_unless_the_next_pass_settles_it() {
         (WriteFailure::QuotaExceeded, "Stalled", "QuotaExceeded"),
         (WriteFailure::Transient, "Reconciling", "WriteFailed"),
     ] {
-        let report = report(&Scene::ready(), Some(&failed(reason)));
-        let (found, reason, _) = brief(&report.status);
-        assert_eq!((found.as_str(), reason.as_str()), (holding, told));
+        let error = failed(reason);
+        // A Pod that serves is not called unready for it.
+        let serving = report(&Scene::ready(), Some(&error)).status;
+        assert!(condition::is_true(&serving.conditions, "Ready"), "{reason:?}");
+        let found = condition::find(&serving.conditions, holding).unwrap();
+        assert_eq!((found.status.as_str(), found.reason.as_str()), ("True", told));
+        assert_eq!(serving.current_revision, serving.update_revision);
+        if reason != WriteFailure::Conflict {
+            let without = report(&Scene::ready().no_pod(), Some(&error));
+            let (found, reason, _) = brief(&without.status);
+            assert_eq!((found.as_str(), reason.as_str()), (holding, told));
+        }
     }
 }
 
