@@ -1,12 +1,60 @@
 //! Fields that are accepted and that this version does not act on yet: nothing is ignored silently.
 
-use crate::api::TiProxyGroup;
 use crate::api::group::VolumeRetention;
+use crate::api::name::ANNOTATION_DRAIN_SECONDS;
 use crate::api::template::{ConfigUpdateStrategy, TiProxyTemplateSpec};
+use crate::api::{Cluster, TiProxyGroup};
+use crate::template_metadata::is_reserved_label;
 
-/// The fields of a group that have no effect yet, with what happens instead.
+/// The fields of a group, and of its Cluster, that have no effect yet, with what happens instead.
 #[must_use]
-pub fn fields(group: &TiProxyGroup) -> Vec<String> {
+pub fn fields(group: &TiProxyGroup, cluster: Option<&Cluster>) -> Vec<String> {
+    let suspend = cluster.and_then(|cluster| cluster.spec.suspend_action.as_ref());
+    let suspended = suspend
+        .filter(|action| action.suspend_compute == Some(true))
+        .map(|_| "the Cluster's spec.suspendAction.suspendCompute (TiProxies go on)".to_owned());
+    spec_fields(group)
+        .into_iter()
+        .chain(suspended)
+        .chain(metadata_fields(group))
+        .collect()
+}
+
+/// Labels that belong to the operator, and v2's way to ask for a drain.
+fn metadata_fields(group: &TiProxyGroup) -> Vec<String> {
+    let metadata = group.spec.template.metadata.as_ref();
+    let labels = metadata.and_then(|metadata| metadata.labels.as_ref());
+    let of_service = group
+        .spec
+        .service
+        .as_ref()
+        .and_then(|service| service.labels.as_ref());
+    let reserved = [
+        ("spec.template.metadata.labels", labels),
+        ("spec.service.labels", of_service),
+    ];
+    let drain = metadata
+        .and_then(|metadata| metadata.annotations.as_ref())
+        .filter(|annotations| annotations.contains_key(ANNOTATION_DRAIN_SECONDS))
+        .map(|_| {
+            format!(
+                "spec.template.metadata.annotations[{ANNOTATION_DRAIN_SECONDS}] (TiProxies leave at once, after their \
+                 preStop sleep)"
+            )
+        });
+    reserved
+        .into_iter()
+        .flat_map(|(path, labels)| {
+            let keys = labels.into_iter().flat_map(|labels| labels.keys());
+            keys.filter(|key| is_reserved_label(key)).map(move |key| {
+                format!("{path}[{key}] (the label belongs to the operator, which sets it itself)")
+            })
+        })
+        .chain(drain)
+        .collect()
+}
+
+fn spec_fields(group: &TiProxyGroup) -> Vec<String> {
     let spec = &group.spec;
     let template = &spec.template.spec;
     let has_policies = spec
@@ -97,7 +145,7 @@ mod tests {
         group["spec"]["cluster"] = json!({"name": "basic"});
         group["spec"]["replicas"] = json!(1);
         group["spec"]["template"] = json!({"spec": template});
-        fields(&serde_json::from_value(group).unwrap())
+        fields(&serde_json::from_value(group).unwrap(), None)
     }
 
     #[test]
@@ -161,5 +209,36 @@ mod tests {
             assert_eq!(found.len(), 1, "{path}: {found:?}");
             assert!(found[0].starts_with(path), "{path}: {found:?}");
         }
+    }
+
+    #[test]
+    fn labels_of_ours_and_what_the_cluster_asks_for_are_named_too() {
+        let group: TiProxyGroup = serde_json::from_value(json!({
+            "apiVersion": "core.pingcap.com/v1alpha1", "kind": "TiProxyGroup", "metadata": {"name": "web"},
+            "spec": {"cluster": {"name": "basic"}, "replicas": 1,
+                "service": {"labels": {"app.kubernetes.io/name": "mine", "team": "a"}},
+                "template": {"spec": {"version": "v1.3.2"}, "metadata": {
+                    "labels": {"pingcap.com/group": "other", "team": "a"},
+                    "annotations": {ANNOTATION_DRAIN_SECONDS: "60"}}}},
+        }))
+        .unwrap();
+        let cluster: Cluster = serde_json::from_value(json!({
+            "apiVersion": "core.pingcap.com/v1alpha1", "kind": "Cluster", "metadata": {"name": "basic"},
+            "spec": {"suspendAction": {"suspendCompute": true}},
+        }))
+        .unwrap();
+        let paths: Vec<String> = fields(&group, Some(&cluster))
+            .iter()
+            .map(|text| text.split(" (").next().unwrap_or_default().to_owned())
+            .collect();
+        assert_eq!(
+            paths,
+            [
+                "the Cluster's spec.suspendAction.suspendCompute",
+                "spec.template.metadata.labels[pingcap.com/group]",
+                "spec.service.labels[app.kubernetes.io/name]",
+                &format!("spec.template.metadata.annotations[{ANNOTATION_DRAIN_SECONDS}]"),
+            ]
+        );
     }
 }

@@ -60,6 +60,11 @@ impl Settings {
         }
     }
 
+    /// Whether the API server records what the operator asks for: in a local cluster, not in a user's.
+    pub(crate) fn has_audit_log(&self) -> bool {
+        self.audit_log.is_some()
+    }
+
     /// The API server's audit log; a test that counts requests fails without one.
     pub(crate) fn audit_log(&self) -> &Path {
         let Some(path) = &self.audit_log else {

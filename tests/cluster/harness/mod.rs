@@ -107,6 +107,11 @@ impl Test {
         Audit::from_now(self.settings.audit_log(), &self.namespace)
     }
 
+    /// As [`Test::audit`], where the API server records it.
+    pub(crate) fn audit_if_recorded(&self) -> Option<Audit> {
+        self.settings.has_audit_log().then(|| self.audit())
+    }
+
     /// Records every change in the test's namespace from now on.
     pub(crate) async fn record_history(&self) -> History {
         History::record(self.client.clone(), &self.namespace).await
