@@ -18,7 +18,7 @@ cluster_join() {
 
 start_local_cluster() {
   local before=$SECONDS variables
-  build_localkube
+  (build_localkube) # In a shell of its own, since it may replace the EXIT trap.
   cluster_building=$((SECONDS - before))
   "$root/hack/local-cluster.sh" up --name "$cluster_name"
   variables=$("$root/hack/local-cluster.sh" env --name "$cluster_name")
