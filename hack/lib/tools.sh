@@ -9,8 +9,8 @@ cargo_deny=$root/target/tools/cargo-deny-$cargo_deny_version/bin/cargo-deny
 install_cargo_deny() {
   [[ ! -x $cargo_deny ]] || return 0
   require_tool cargo "see https://rustup.rs"
-  echo "building cargo-deny $cargo_deny_version"
-  cargo install --quiet --locked --version "$cargo_deny_version" --root "${cargo_deny%/bin/*}" \
+  echo "building cargo-deny $cargo_deny_version, some minutes the first time"
+  cargo install --locked --version "$cargo_deny_version" --root "${cargo_deny%/bin/*}" \
     --target-dir "$root/target/tools/build" cargo-deny
   rm -rf "$root/target/tools/build"
 }
