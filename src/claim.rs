@@ -79,6 +79,20 @@ pub async fn adopt<K: Writable>(
     Ok(())
 }
 
+/// Replaces the finalizers of an object; the patch holds only for the resourceVersion that it was read at.
+pub async fn set_finalizers<K: Writable>(
+    writer: &Writer,
+    cache: &Cache<K>,
+    object: &K,
+    finalizers: &[String],
+) -> Result<(), ExecuteError> {
+    if let Some(target) = Target::of(object) {
+        let patch = json!({"metadata": {"finalizers": finalizers}});
+        writer.patch_metadata(cache, &target, patch).await?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Service;
 use kube::{Resource, ResourceExt};
-use serde_json::json;
 
 use super::build::{self, instance::spec_of};
 use super::observe::Observed;
 use super::plan::{Action, Plan, Target as PlanTarget};
 use super::validate::Group;
-use crate::api::{Discovery, TiProxy, TiProxyGroup, name};
+use crate::api::{Discovery, TiProxy, name};
 use crate::claim;
 use crate::context::Context;
 use crate::ownership::Slot;
@@ -27,7 +26,7 @@ pub async fn prepare(context: &Context, observed: &Observed) -> Result<(), Execu
     {
         let mut finalizers = group.finalizers().to_vec();
         finalizers.push(name::FINALIZER.to_owned());
-        set_finalizers(context, group, &finalizers).await?;
+        claim::set_finalizers(&context.writer, &context.groups, group, &finalizers).await?;
     }
     let owner = build::owner_reference(&group.name_any(), &group.uid().unwrap_or_default());
     for instance in &observed.adoptable {
@@ -216,7 +215,7 @@ pub async fn deletion(context: &Context, observed: &Observed) -> Result<(), Exec
             .filter(|found| *found != name::FINALIZER)
             .cloned()
             .collect();
-        set_finalizers(context, group, &others).await?;
+        claim::set_finalizers(&context.writer, &context.groups, group, &others).await?;
         context.pace.forget(&group.uid().unwrap_or_default());
         return Ok(());
     }
@@ -226,21 +225,6 @@ pub async fn deletion(context: &Context, observed: &Observed) -> Result<(), Exec
         .filter(|instance| instance.metadata.deletion_timestamp.is_none())
     {
         delete(context, instance).await?;
-    }
-    Ok(())
-}
-
-async fn set_finalizers(
-    context: &Context,
-    group: &TiProxyGroup,
-    finalizers: &[String],
-) -> Result<(), ExecuteError> {
-    if let Some(target) = Target::of(group) {
-        let patch = json!({"metadata": {"finalizers": finalizers}});
-        context
-            .writer
-            .patch_metadata(&context.groups, &target, patch)
-            .await?;
     }
     Ok(())
 }

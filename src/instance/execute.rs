@@ -10,7 +10,6 @@ use crate::api::{TiProxy, name};
 use crate::claim;
 use crate::context::Context;
 use crate::problem::ExecuteError;
-use crate::runtime::write::Target;
 
 /// Carries out a plan.
 pub async fn execute(context: &Context, observed: &Observed, plan: &Plan) -> Result<(), ExecuteError> {
@@ -30,12 +29,12 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
         Action::AddFinalizer => {
             let mut finalizers = instance.finalizers().to_vec();
             finalizers.push(name::FINALIZER.to_owned());
-            set_finalizers(context, instance, &finalizers).await?;
+            claim::set_finalizers(&context.writer, &context.instances, instance, &finalizers).await?;
         }
         Action::RemoveFinalizer => {
             let mut finalizers = instance.finalizers().to_vec();
             finalizers.retain(|finalizer| finalizer != name::FINALIZER);
-            set_finalizers(context, instance, &finalizers).await?;
+            claim::set_finalizers(&context.writer, &context.instances, instance, &finalizers).await?;
             context.failures.forget(&uid);
         }
         Action::AdoptConfigMap(target) => {
@@ -71,21 +70,6 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
             }
             context.reporter.pod_deleted(instance, &target.name, *why);
         }
-    }
-    Ok(())
-}
-
-async fn set_finalizers(
-    context: &Context,
-    instance: &TiProxy,
-    finalizers: &[String],
-) -> Result<(), ExecuteError> {
-    if let Some(target) = Target::of(instance) {
-        let patch = json!({"metadata": {"finalizers": finalizers}});
-        context
-            .writer
-            .patch_metadata(&context.instances, &target, patch)
-            .await?;
     }
     Ok(())
 }
