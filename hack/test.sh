@@ -73,6 +73,9 @@ diff --recursive config/crd "$generated" || {
 step "Documentation of the code"
 RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --quiet
 
+# What a failed test says is above its backtrace, and is what is needed.
+export RUST_BACKTRACE=0
+
 step "Unit and property tests"
 INSTA_UPDATE=no cargo test --locked --no-fail-fast
 [[ -z $fast ]] || exit 0

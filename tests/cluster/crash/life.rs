@@ -188,10 +188,19 @@ fn check(entries: &[Entry]) {
         let serving = of_kind(state, "Pod").filter(|pod| serves(pod)).count();
         assert!(
             !updates || serving >= REPLICAS,
-            "only {serving} Pods serve: {entry:?}"
+            "only {serving} Pods serve after {}",
+            story(entries, entry)
         );
     });
     assert_eq!(most, MOST, "the history does not show what happened");
+}
+
+/// What happened up to and including an entry, a line each.
+fn story(entries: &[Entry], last: &Entry) -> String {
+    let told = entries
+        .iter()
+        .filter(|entry| entry.resource_version <= last.resource_version);
+    told.map(|entry| format!("\n{entry}")).collect()
 }
 
 fn of_kind<'a>(state: &'a State, kind: &'a str) -> impl Iterator<Item = &'a DynamicObject> {

@@ -1,6 +1,7 @@
 //! Everything that happened to the objects of a namespace, for checks at every point of it.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use futures::{StreamExt, pin_mut};
 use kube::api::{ApiResource, DynamicObject, ListParams, WatchEvent, WatchParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client, ResourceExt};
+use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::wait::eventually;
@@ -39,6 +41,29 @@ pub(crate) struct Entry {
     pub(crate) resource_version: u64,
     /// The object after the change; when it was deleted, its last state.
     pub(crate) object: DynamicObject,
+}
+
+impl Display for Entry {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let (metadata, data) = (&self.object.metadata, &self.object.data);
+        let conditions = data["status"]["conditions"].as_array().into_iter().flatten();
+        let ready = conditions
+            .filter(|condition| condition["type"] == "Ready")
+            .map(|condition| &condition["status"])
+            .next();
+        write!(
+            formatter,
+            "{} {:?} {} {} generation {} ready {} deleting {} status {}",
+            self.resource_version,
+            self.change,
+            self.kind,
+            self.object.name_any(),
+            metadata.generation.unwrap_or_default(),
+            ready.unwrap_or(&Value::Null),
+            metadata.deletion_timestamp.is_some(),
+            data["status"],
+        )
+    }
 }
 
 /// All objects at one point, by kind and name.
