@@ -208,7 +208,8 @@ start_control_plane() {
     --flex-volume-plugin-dir "$dir/flexvolume" # Created at start; its default is outside of our directory.
   start kube-scheduler --kubeconfig "$dir/pki/kubeconfig-kube-scheduler" --leader-elect=false --secure-port 0 \
     --kube-api-qps 1000 --kube-api-burst 2000
-  start kwok --kubeconfig "$dir/pki/kubeconfig-kwok" --manage-all-nodes=true --cidr 10.244.0.1/16
+  start kwok --kubeconfig "$dir/pki/kubeconfig-kwok" --manage-all-nodes=true --cidr 10.244.0.1/16 \
+    --config "$root/hack/localkube/pod-stages.yaml"
   create_nodes
   wait_until "the nodes' readiness" nodes_are_ready
   wait_until "the default service account" administrate get --namespace default serviceaccount default
