@@ -7,7 +7,7 @@ use kube::{Resource, ResourceExt};
 use serde_json::json;
 
 use crate::api::name;
-use crate::ownership::Slot;
+use crate::ownership::{self, Slot};
 use crate::problem::ExecuteError;
 use crate::runtime::cache::Cache;
 use crate::runtime::write::{Created, Target, Writable, Writer};
@@ -79,6 +79,26 @@ pub async fn adopt<K: Writable>(
     Ok(())
 }
 
+/// Looks past the cache whether an object of ours has this name; if so, the cache gets it and the pass is over.
+pub async fn confirm_absent<K: Writable>(
+    writer: &Writer,
+    cache: &Cache<K>,
+    namespace: &str,
+    name: &str,
+    owner_uid: &str,
+) -> Result<(), ExecuteError> {
+    match writer.get::<K>(namespace, name).await? {
+        Some(found) if ownership::controller(&found).is_some_and(|owner| owner.uid == owner_uid) => {
+            cache.record_written(found);
+            Err(ExecuteError::Behind {
+                kind: K::kind(&()).into_owned(),
+                name: name.to_owned(),
+            })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Replaces the finalizers of an object; the patch holds only for the resourceVersion that it was read at.
 pub async fn set_finalizers<K: Writable>(
     writer: &Writer,
@@ -95,6 +115,8 @@ pub async fn set_finalizers<K: Writable>(
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+
     use super::*;
     use crate::runtime::testing::{Reply, config_map, fake_api, owned};
 
@@ -105,7 +127,7 @@ mod tests {
             "POST" => Reply::status(409, "AlreadyExists", "already exists"),
             _ => Reply::ok(&found),
         });
-        let (writer, cache) = (Writer::new(client), Cache::of([]));
+        let (writer, cache) = (Writer::new(client, "author"), Cache::of([]));
         create(&writer, &cache, "owner", ("mark", "a"), &config_map("a", "", 0))
             .await
             .unwrap();
@@ -117,6 +139,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_own_object_that_the_cache_does_not_hold_is_found_and_somebody_elses_does_not_matter() {
+        for (owner, expected) in [("owner", 1), ("another", 0)] {
+            let found = owned(config_map("a", "1", 5), owner);
+            let (_, client) = fake_api(move |_| Reply::ok(&found));
+            let (writer, cache) = (Writer::new(client, "author"), Cache::<ConfigMap>::of([]));
+            let result = confirm_absent(&writer, &cache, "ns", "a", "owner").await;
+            assert_eq!(
+                matches!(result, Err(ExecuteError::Behind { .. })),
+                owner == "owner"
+            );
+            assert_eq!((result.is_ok(), cache.len()), (owner != "owner", expected));
+        }
+        let (_, client) = fake_api(|_| Reply::status(404, "NotFound", "not found"));
+        let (writer, cache) = (Writer::new(client, "author"), Cache::<ConfigMap>::of([]));
+        confirm_absent(&writer, &cache, "ns", "a", "owner").await.unwrap();
+    }
+
+    #[tokio::test]
     async fn an_own_object_that_the_watch_will_show_is_left_alone() {
         let mut found = owned(config_map("a", "1", 5), "owner");
         let label = (name::LABEL_MANAGED_BY.to_owned(), name::MANAGED_BY.to_owned());
@@ -125,7 +165,7 @@ mod tests {
             "POST" => Reply::status(409, "AlreadyExists", "already exists"),
             _ => Reply::ok(&found),
         });
-        let (writer, cache) = (Writer::new(client), Cache::of([]));
+        let (writer, cache) = (Writer::new(client, "author"), Cache::of([]));
         let error = create(&writer, &cache, "owner", ("mark", "a"), &config_map("a", "", 0)).await;
         assert!(matches!(error, Err(ExecuteError::Behind { .. })), "{error:?}");
         assert_eq!(calls.lock().unwrap().len(), 2);

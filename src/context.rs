@@ -31,7 +31,7 @@ pub struct Context {
     pub pd_services: Cache<Service>,
     /// Clusters.
     pub clusters: Cache<Cluster>,
-    /// The only way to write.
+    /// The only way to write; each controller writes under its own name.
     pub writer: Writer,
     /// Events for users.
     pub reporter: Reporter,

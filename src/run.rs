@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::name;
 use crate::cli::RunArguments;
 use crate::context::Context;
 use crate::group;
@@ -131,7 +132,7 @@ fn context(
         services: Cache::new(),
         pd_services: Cache::new(),
         clusters: Cache::new(),
-        writer: Writer::new(client.clone()),
+        writer: Writer::new(client.clone(), name::MANAGER_GROUP),
         reporter: Reporter::new(events),
         clock,
         failures: Failures::default(),
@@ -210,6 +211,10 @@ fn spawn_controllers(
             ("the group controller", Ok(()))
         });
     }
+    let context = Context {
+        writer: context.writer.named(name::MANAGER_INSTANCE),
+        ..context
+    };
     parts.spawn(async move {
         let warm = {
             let context = context.clone();

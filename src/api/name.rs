@@ -12,6 +12,10 @@ pub const LABEL_MANAGED_BY: &str = "pingcap.com/managed-by";
 pub const MANAGED_BY: &str = "tiproxy-operator";
 /// The value of [`LABEL_MANAGED_BY`] on what TiDB Operator v2 makes.
 pub const MANAGED_BY_TIDB_OPERATOR: &str = "tidb-operator";
+/// The name under which the API server records what the group controller writes.
+pub const MANAGER_GROUP: &str = "tiproxygroup-controller";
+/// The name under which the API server records what the instance controller writes.
+pub const MANAGER_INSTANCE: &str = "tiproxy-controller";
 /// The Cluster's name.
 pub const LABEL_CLUSTER: &str = "pingcap.com/cluster";
 /// The component; see [`COMPONENT`].

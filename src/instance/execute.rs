@@ -6,17 +6,38 @@ use serde_json::json;
 use super::build;
 use super::observe::Observed;
 use super::plan::{Action, DeleteReason, Plan, delete_rule};
+use super::validate::group_of;
 use crate::api::{TiProxy, name};
 use crate::claim;
 use crate::context::Context;
+use crate::ownership::Slot;
 use crate::problem::ExecuteError;
 
 /// Carries out a plan.
 pub async fn execute(context: &Context, observed: &Observed, plan: &Plan) -> Result<(), ExecuteError> {
     for action in &plan.actions {
+        if matches!(action, Action::ReplaceConfigMap(_)) && matches!(observed.pod, Slot::Absent) {
+            confirm_no_pod(context, observed).await?;
+        }
         carry_out(context, &observed.object, action).await?;
     }
     Ok(())
+}
+
+/// A Pod whose creation was answered into the void may run unseen, and must keep the configuration it was made for.
+async fn confirm_no_pod(context: &Context, observed: &Observed) -> Result<(), ExecuteError> {
+    let name = observed.object.name_any();
+    let Some(group) = group_of(&observed.object) else {
+        return Ok(());
+    };
+    claim::confirm_absent(
+        &context.writer,
+        &context.pods,
+        &observed.object.namespace().unwrap_or_default(),
+        &name::pod(&group, &name),
+        &observed.object.uid().unwrap_or_default(),
+    )
+    .await
 }
 
 async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Result<(), ExecuteError> {

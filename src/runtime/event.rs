@@ -18,10 +18,11 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
-use super::write::FIELD_MANAGER;
 use crate::metrics::Metrics;
 
 /// How many notices may wait to be sent.
+/// Who tells.
+const AUTHOR: &str = "tiproxy-operator";
 const QUEUE: usize = 256;
 /// How many sent notices are remembered, to leave out their repetition.
 const MEMORY: usize = 256;
@@ -137,7 +138,7 @@ impl Speaker {
         let namespace = event.metadata.namespace.as_deref().unwrap_or("default");
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
         let params = PostParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
+            field_manager: Some(AUTHOR.to_owned()),
             ..PostParams::default()
         };
         match timeout(SEND_TIMEOUT, api.create(&params, &event)).await {
@@ -178,7 +179,7 @@ impl Speaker {
 
     fn event(&self, notice: &Notice) -> Event {
         let now = self.clock.now();
-        let object = notice.regarding.name.as_deref().unwrap_or(FIELD_MANAGER);
+        let object = notice.regarding.name.as_deref().unwrap_or(AUTHOR);
         let name = format!(
             "{}.{:x}",
             cut(object, MOST_NAME).trim_end_matches(['.', '-']),
@@ -200,7 +201,7 @@ impl Speaker {
             note: Some(truncated(&notice.note, MOST_NOTE)),
             reason: Some(truncated(&notice.reason, MOST_WORD)),
             regarding: Some(notice.regarding.clone()),
-            reporting_controller: Some(FIELD_MANAGER.to_owned()),
+            reporting_controller: Some(AUTHOR.to_owned()),
             reporting_instance: Some(self.instance.clone()),
             type_: Some(match notice.severity {
                 Severity::Normal => "Normal".to_owned(),

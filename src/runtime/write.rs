@@ -10,12 +10,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use self::call::{Call, as_json_patch, by_us, patched_by_us, validated_strictly};
+use self::call::{Call, as_json_patch, patched_by, posted_by, validated_strictly};
 use super::cache::Cache;
 use super::write_error::{WriteError, WriteFailure};
-
-/// The name under which the API server records our writes.
-pub const FIELD_MANAGER: &str = "tiproxy-operator";
 
 /// A namespaced kind that can be written.
 pub trait Writable:
@@ -32,6 +29,8 @@ impl<K> Writable for K where
 #[derive(Clone)]
 pub struct Writer {
     client: Client,
+    /// The name under which the API server records the writes.
+    manager: &'static str,
 }
 
 /// The object that a write was decided for.
@@ -90,10 +89,16 @@ pub struct DeleteRule {
 }
 
 impl Writer {
-    /// A writer that uses this client.
+    /// A writer that uses this client and writes under this name.
     #[must_use]
-    pub fn new(client: Client) -> Self {
-        Self { client }
+    pub fn new(client: Client, manager: &'static str) -> Self {
+        Self { client, manager }
+    }
+
+    /// A writer that writes under another name.
+    #[must_use]
+    pub fn named(&self, manager: &'static str) -> Self {
+        Self::new(self.client.clone(), manager)
     }
 
     /// Reads the object as it is now, past the cache; `None` if it is not there. It does not go into the cache: it may
@@ -117,7 +122,9 @@ impl Writer {
     /// Fails if the API server refuses the object or cannot be reached.
     pub async fn create<K: Writable>(&self, cache: &Cache<K>, object: &K) -> Result<Created<K>, WriteError> {
         let call = Call::to("create", object);
-        let request = call.requests::<K>().create(&by_us(), call.encode(object)?);
+        let request = call
+            .requests::<K>()
+            .create(&posted_by(self.manager), call.encode(object)?);
         match self.write(&call, request, cache).await {
             Ok(created) => Ok(Created::Created(created)),
             Err(error) if error.reason == WriteFailure::AlreadyExists => Ok(Created::AlreadyExists),
@@ -137,9 +144,9 @@ impl Writer {
                 "a replacement must carry the resourceVersion and the UID that it was decided for",
             ));
         }
-        let request = call
-            .requests::<K>()
-            .replace(&call.name, &by_us(), call.encode(object)?);
+        let request =
+            call.requests::<K>()
+                .replace(&call.name, &posted_by(self.manager), call.encode(object)?);
         self.write(&call, request, cache).await
     }
 
@@ -159,9 +166,9 @@ impl Writer {
     ) -> Result<K, WriteError> {
         let call = Call::at::<K>("patch", target);
         let patch = bind_metadata(patch, target).map_err(|why| call.refused(why))?;
-        let request = call
-            .requests::<K>()
-            .patch(&target.name, &patched_by_us(), &Patch::Merge(patch));
+        let request =
+            call.requests::<K>()
+                .patch(&target.name, &patched_by(self.manager), &Patch::Merge(patch));
         self.write(&call, request, cache).await
     }
 
@@ -184,8 +191,12 @@ impl Writer {
             { "op": "add", "path": "/status", "value": status },
         ]);
         let requests = call.requests::<K>();
-        let request =
-            requests.patch_subresource("status", &target.name, &patched_by_us(), &Patch::Merge(patch));
+        let request = requests.patch_subresource(
+            "status",
+            &target.name,
+            &patched_by(self.manager),
+            &Patch::Merge(patch),
+        );
         self.write(&call, request.map(as_json_patch), cache).await
     }
 

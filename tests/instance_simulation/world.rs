@@ -414,6 +414,12 @@ impl World {
         let object =
             tiproxy_operator::runtime::write::Target::of(&*observed.object).expect("a stored TiProxy");
         let owner = owner_reference(INSTANCE, &uid);
+        let looks_first =
+            matches!(action, Action::ReplaceConfigMap(_)) && matches!(observed.pod, Slot::Absent);
+        if looks_first && self.pod().is_some_and(|pod| belongs(pod, &uid)) {
+            self.horizons.pods = self.head();
+            return Err(None);
+        }
         let result = match action {
             Action::AddFinalizer => state.change_instance(&object, true, |instance| {
                 instance.finalizers_mut().push(name::FINALIZER.to_owned());
@@ -533,6 +539,11 @@ impl World {
             Action::ReplaceConfigMap(config_map) => {
                 let found = state.config_maps.get(POD).expect("what is replaced");
                 assert!(belongs(found, &uid), "a foreign ConfigMap is written to");
+                let unseen = pod.filter(|pod| matches!(observed.pod, Slot::Absent) && belongs(*pod, &uid));
+                assert!(
+                    unseen.is_none(),
+                    "a Pod that was not seen loses its configuration"
+                );
                 self.check_config_map(&uid, config_map);
             }
             Action::DeleteConfigMap(_) => {

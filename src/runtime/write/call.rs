@@ -3,7 +3,7 @@
 use axum::http::{HeaderValue, Request, header};
 use kube::api::{PatchParams, PostParams};
 
-use super::{FIELD_MANAGER, Target, Writable, WriteError, WriteFailure};
+use super::{Target, Writable, WriteError, WriteFailure};
 
 /// What is being tried, for requests and for errors.
 pub(super) struct Call {
@@ -74,16 +74,16 @@ impl Call {
     }
 }
 
-pub(super) fn by_us() -> PostParams {
+pub(super) fn posted_by(manager: &str) -> PostParams {
     PostParams {
         dry_run: false,
-        field_manager: Some(FIELD_MANAGER.to_owned()),
+        field_manager: Some(manager.to_owned()),
     }
 }
 
-pub(super) fn patched_by_us() -> PatchParams {
+pub(super) fn patched_by(manager: &str) -> PatchParams {
     PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
+        field_manager: Some(manager.to_owned()),
         ..PatchParams::default()
     }
 }

@@ -9,7 +9,11 @@ type Sents = Arc<Mutex<Vec<Sent>>>;
 
 fn writer(handler: impl FnMut(&Sent) -> Reply + Send + 'static) -> (Sents, Writer, Cache<ConfigMap>) {
     let (calls, client) = fake_api(handler);
-    (calls, Writer::new(client), Cache::of([config_map("a", "1", 5)]))
+    (
+        calls,
+        Writer::new(client, "author"),
+        Cache::of([config_map("a", "1", 5)]),
+    )
 }
 
 fn only(calls: &Sents) -> Sent {
@@ -47,7 +51,7 @@ async fn create_posts_with_author_and_strict_validation_and_records_the_answer()
     };
     assert_recorded(&cache, &created);
     let call = only(&calls);
-    let uri = "/api/v1/namespaces/ns/configmaps?&fieldManager=tiproxy-operator&fieldValidation=Strict";
+    let uri = "/api/v1/namespaces/ns/configmaps?&fieldManager=author&fieldValidation=Strict";
     assert_eq!((call.method.as_str(), call.uri.as_str()), ("POST", uri));
     assert_eq!(call.body, serde_json::to_value(&object).unwrap());
 }
@@ -85,7 +89,7 @@ async fn replace_puts_the_whole_object_with_its_version() {
     let replaced = writer.replace(&cache, &config_map("a", "1", 5)).await.unwrap();
     assert_recorded(&cache, &replaced);
     let call = only(&calls);
-    let uri = "/api/v1/namespaces/ns/configmaps/a?&fieldManager=tiproxy-operator&fieldValidation=Strict";
+    let uri = "/api/v1/namespaces/ns/configmaps/a?&fieldManager=author&fieldValidation=Strict";
     assert_eq!((call.method.as_str(), call.uri.as_str()), ("PUT", uri));
     assert_eq!(call.body["metadata"]["resourceVersion"], "5");
 }
@@ -112,7 +116,7 @@ async fn a_metadata_patch_carries_the_uid() {
     let patched = writer.patch_metadata(&cache, &target(), patch).await.unwrap();
     assert_recorded(&cache, &patched);
     let call = only(&calls);
-    let uri = "/api/v1/namespaces/ns/configmaps/a?&fieldManager=tiproxy-operator&fieldValidation=Strict";
+    let uri = "/api/v1/namespaces/ns/configmaps/a?&fieldManager=author&fieldValidation=Strict";
     assert_eq!((call.method.as_str(), call.uri.as_str()), ("PATCH", uri));
     assert_eq!(call.content_type, "application/merge-patch+json");
     assert_eq!(
@@ -165,8 +169,7 @@ async fn a_status_patch_tests_the_uid_and_replaces_the_whole_status() {
         .unwrap();
     assert_recorded(&cache, &patched);
     let call = only(&calls);
-    let uri =
-        "/api/v1/namespaces/ns/configmaps/a/status?&fieldManager=tiproxy-operator&fieldValidation=Strict";
+    let uri = "/api/v1/namespaces/ns/configmaps/a/status?&fieldManager=author&fieldValidation=Strict";
     assert_eq!((call.method.as_str(), call.uri.as_str()), ("PATCH", uri));
     assert_eq!(call.content_type, "application/json-patch+json");
     let test = json!({ "op": "test", "path": "/metadata/uid", "value": "1" });

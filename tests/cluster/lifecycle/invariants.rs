@@ -29,6 +29,7 @@ mod ownership;
 )]
 mod tests;
 mod view;
+pub(crate) mod writers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,7 +47,7 @@ use view::{
 /// Seconds for which the loss of an available instance may be unknown to the operator.
 const IN_FLIGHT: i64 = 2;
 
-/// Every breach of (a), (b), (c) and (e). `outside` are the UIDs of what somebody else deleted.
+/// Every breach of (a), (b), (c) and (e), and of who writes what. `outside` are the UIDs of what somebody else deleted.
 pub(crate) fn violations(entries: &[Entry], outside: &BTreeSet<String>) -> Vec<String> {
     let mut judge = Judge {
         outside,
@@ -61,6 +62,7 @@ pub(crate) fn violations(entries: &[Entry], outside: &BTreeSet<String>) -> Vec<S
         judge.judge(entry);
     }
     judge.found.extend(ownership::violations(entries));
+    judge.found.extend(writers::violations(entries));
     judge.found
 }
 

@@ -13,3 +13,4 @@ mod rollout;
 mod samples;
 mod scale;
 mod scenario;
+mod writers;

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
+use tiproxy_operator::api::name;
 
 use super::view::owner;
 use super::{describe, uid};
 use crate::harness::history::{Change, Entry};
 
-/// Who the operator writes as.
+/// The value of the label `pingcap.com/managed-by` on what the operator makes.
 const OPERATOR: &str = "tiproxy-operator";
 
 /// A delete that the operator asked for and got.
@@ -111,9 +112,18 @@ fn marks<'a>(kind: &str, object: &'a DynamicObject) -> Vec<&'a ManagedFieldsEntr
     let has_status = matches!(kind, "TiProxyGroup" | "TiProxy");
     let fields = object.metadata.managed_fields.iter().flatten();
     fields
-        .filter(|fields| fields.manager.as_deref() == Some(OPERATOR))
+        .filter(|fields| is_of_operator(fields))
         .filter(|fields| !(has_status && fields.subresource.as_deref() == Some("status")))
         .collect()
+}
+
+/// Whether a controller of the operator wrote it.
+pub(super) fn is_of_operator(fields: &ManagedFieldsEntry) -> bool {
+    let managers = [name::MANAGER_GROUP, name::MANAGER_INSTANCE];
+    fields
+        .manager
+        .as_deref()
+        .is_some_and(|manager| managers.contains(&manager))
 }
 
 fn touches_only_our_finalizer(mark: &ManagedFieldsEntry) -> bool {

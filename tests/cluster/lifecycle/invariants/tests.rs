@@ -3,6 +3,7 @@
 mod story;
 
 use serde_json::{Value, json};
+use tiproxy_operator::api::name::MANAGER_GROUP;
 
 use super::{Delete, delete_violations, unrest};
 use story::{Story, owner, time};
@@ -343,7 +344,7 @@ fn e_orphans_may_be_adopted_and_own_objects_written() {
     );
     story.change("Service", "s", |service| {
         service["metadata"]["ownerReferences"] = json!([owner("TiProxyGroup", "web", "group")]);
-        let mark = json!({"manager": "tiproxy-operator", "fieldsV1": {}});
+        let mark = json!({"manager": MANAGER_GROUP, "fieldsV1": {}});
         service["metadata"]["managedFields"]
             .as_array_mut()
             .unwrap()

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
+use tiproxy_operator::api::name::MANAGER_INSTANCE;
 
 use super::super::violations;
 use crate::harness::history::{Change, Entry};
@@ -192,7 +193,7 @@ impl Story {
         let when = time(self.second);
         self.change(kind, name, |object| {
             let mark = json!({
-                "manager": "tiproxy-operator", "time": when, "fieldsType": "FieldsV1", "fieldsV1": fields,
+                "manager": MANAGER_INSTANCE, "time": when, "fieldsType": "FieldsV1", "fieldsV1": fields,
                 "subresource": subresource,
             });
             object["metadata"]["managedFields"]
