@@ -313,7 +313,7 @@ fn e_somebody_elses_objects_are_not_written_to() {
             let mut story = Story::of(1, 1, json!({}));
             story.put(kind, json!({"metadata": metadata}));
             story.expect(&[]);
-            story.written_by_operator(kind, "x", "", json!({"f:data": {}}));
+            story.written_by_operator(kind, "x", "", json!({"f:metadata": {"f:labels": {}}}));
             story.expect(&["(e)"]);
         }
     }
@@ -329,7 +329,7 @@ fn e_a_group_gets_a_finalizer_and_a_status_and_nothing_else() {
     for fields in [json!({"f:spec": {}}), json!({"f:metadata": {"f:labels": {}}})] {
         let mut story = Story::of(1, 1, json!({}));
         story.written_by_operator("TiProxyGroup", "web", "", fields);
-        story.expect(&["(e)"]);
+        story.expect(&["(e)", "(writer)"]);
     }
 }
 

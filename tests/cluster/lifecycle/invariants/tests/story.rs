@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
-use tiproxy_operator::api::name::MANAGER_INSTANCE;
+use tiproxy_operator::api::name::{MANAGER_GROUP, MANAGER_INSTANCE};
 
 use super::super::violations;
 use crate::harness::history::{Change, Entry};
@@ -192,8 +192,15 @@ impl Story {
     ) {
         let when = time(self.second);
         self.change(kind, name, |object| {
+            // Who may write which field is judged elsewhere: here each field has the right writer.
+            let is_of_group = matches!(kind, "TiProxyGroup" | "Service");
+            let manager = if is_of_group {
+                MANAGER_GROUP
+            } else {
+                MANAGER_INSTANCE
+            };
             let mark = json!({
-                "manager": MANAGER_INSTANCE, "time": when, "fieldsType": "FieldsV1", "fieldsV1": fields,
+                "manager": manager, "time": when, "fieldsType": "FieldsV1", "fieldsV1": fields,
                 "subresource": subresource,
             });
             object["metadata"]["managedFields"]
