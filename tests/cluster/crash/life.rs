@@ -188,7 +188,7 @@ fn check(entries: &[Entry]) {
         let serving = of_kind(state, "Pod").filter(|pod| serves(pod)).count();
         assert!(
             !updates || serving >= REPLICAS,
-            "only {serving} Pods serve after {}",
+            "only {serving} Pods serve after\n{}",
             story(entries, entry)
         );
     });
@@ -200,7 +200,7 @@ fn story(entries: &[Entry], last: &Entry) -> String {
     let told = entries
         .iter()
         .filter(|entry| entry.resource_version <= last.resource_version);
-    told.map(|entry| format!("\n{entry}")).collect()
+    told.map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn of_kind<'a>(state: &'a State, kind: &'a str) -> impl Iterator<Item = &'a DynamicObject> {
