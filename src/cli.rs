@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::operator_pods::Labels;
 use crate::telemetry::LogFormat;
 
 /// The Kubernetes operator for TiProxy, the MySQL proxy of TiDB.
@@ -75,6 +76,17 @@ pub struct RunArguments {
         default_value = "tiproxy-operator"
     )]
     pub identity: String,
+    /// The namespace of the operator's own Pods, which NetworkPolicies admit; without it, the one that it runs in.
+    #[arg(long, env = "TIPROXY_OPERATOR_NAMESPACE", value_name = "NAMESPACE")]
+    pub operator_namespace: Option<String>,
+    /// Labels that all of the operator's own Pods have, which NetworkPolicies admit.
+    #[arg(
+        long,
+        env = "TIPROXY_OPERATOR_LABELS",
+        value_name = "KEY=VALUE,...",
+        default_value = "app.kubernetes.io/name=tiproxy-operator"
+    )]
+    pub operator_labels: Labels,
 }
 
 /// Where the definitions go.

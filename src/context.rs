@@ -1,10 +1,13 @@
 //! What both controllers work with.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
 use crate::api::{Cluster, TiProxy, TiProxyGroup};
 use crate::group::pace::Pace;
 use crate::instance::failures::Failures;
+use crate::operator_pods::OperatorPods;
 use crate::report::Reporter;
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::Clock;
@@ -27,6 +30,10 @@ pub struct Context {
     pub config_maps: Cache<ConfigMap>,
     /// Services of ours.
     pub services: Cache<Service>,
+    /// `PodDisruptionBudgets` of ours.
+    pub disruption_budgets: Cache<PodDisruptionBudget>,
+    /// `NetworkPolicies` of ours.
+    pub network_policies: Cache<NetworkPolicy>,
     /// Services that lead to PD.
     pub pd_services: Cache<Service>,
     /// Clusters.
@@ -41,6 +48,8 @@ pub struct Context {
     pub failures: Failures,
     /// When the status of each group was written last.
     pub pace: Pace,
+    /// The operator's own Pods, when it runs in the cluster.
+    pub operator_pods: Option<OperatorPods>,
 }
 
 impl Context {
@@ -59,6 +68,8 @@ impl Context {
             ("Pod", self.pods.is_warm()),
             ("ConfigMap", self.config_maps.is_warm()),
             ("Service", self.services.is_warm()),
+            ("PodDisruptionBudget", self.disruption_budgets.is_warm()),
+            ("NetworkPolicy", self.network_policies.is_warm()),
             ("PD Service", self.pd_services.is_warm()),
             ("Cluster", self.clusters.is_warm()),
         ]

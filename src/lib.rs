@@ -1,6 +1,7 @@
 //! The TiProxy operator: two controllers that turn a `TiProxyGroup` into running TiProxies.
 //!
-//! The **group controller** ([`group`]) turns a `TiProxyGroup` into `TiProxy` objects and two Services. The
+//! The **group controller** ([`group`]) turns a `TiProxyGroup` into `TiProxy` objects, two Services, a
+//! `PodDisruptionBudget` and, on request, a `NetworkPolicy`. The
 //! **instance controller** ([`instance`]) turns one `TiProxy` into one `ConfigMap` and one Pod. Both read their
 //! caches, decide by pure functions, and write through one executor: `observe`, `validate`, `plan`, `execute`,
 //! `status`, in this order and in files of these names.
@@ -15,6 +16,7 @@ pub mod context;
 pub mod group;
 pub mod instance;
 pub mod metrics;
+pub mod operator_pods;
 pub mod ownership;
 pub mod problem;
 pub mod proxy_config;

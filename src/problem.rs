@@ -120,6 +120,14 @@ pub enum ExecuteError {
     /// A write failed.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// A write failed, and which field of the spec made it fail is known.
+    #[error("{error}; {advice}")]
+    Explained {
+        /// The failure.
+        error: WriteError,
+        /// The field, its value and what to do.
+        advice: String,
+    },
     /// The cache does not show yet what is there; the next pass sees it.
     #[error("{kind} {name} exists and the cache does not show it yet")]
     Behind {
@@ -160,6 +168,7 @@ impl ExecuteError {
             Self::Behind { .. } => None,
             Self::NameConflict { .. } => Some(Progress::stalled(Reason::NameConflict, self.to_string())),
             Self::Write(error) => progress_of_write(error),
+            Self::Explained { .. } => Some(Progress::stalled(Reason::InvalidSpec, self.to_string())),
         }
     }
 }
@@ -209,7 +218,7 @@ fn is_defined_by_us(kind: &str) -> bool {
 impl ReconcileError for ExecuteError {
     fn category(&self) -> ErrorCategory {
         match self {
-            Self::Write(error) => error.category(),
+            Self::Write(error) | Self::Explained { error, .. } => error.category(),
             Self::Behind { .. } => ErrorCategory::Conflict,
             Self::NameConflict { .. } => ErrorCategory::Invalid,
         }

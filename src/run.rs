@@ -17,6 +17,7 @@ use crate::group::pace::Pace;
 use crate::instance;
 use crate::instance::failures::Failures;
 use crate::metrics::Metrics;
+use crate::operator_pods::OperatorPods;
 use crate::report::Reporter;
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::Clock;
@@ -130,6 +131,8 @@ fn context(
         pods: Cache::new(),
         config_maps: Cache::new(),
         services: Cache::new(),
+        disruption_budgets: Cache::new(),
+        network_policies: Cache::new(),
         pd_services: Cache::new(),
         clusters: Cache::new(),
         writer: Writer::new(client.clone(), name::MANAGER_GROUP),
@@ -137,6 +140,10 @@ fn context(
         clock,
         failures: Failures::default(),
         pace: Pace::default(),
+        operator_pods: OperatorPods::find(
+            arguments.operator_namespace.as_deref(),
+            &arguments.operator_labels,
+        ),
     };
     (context, task)
 }

@@ -2,6 +2,8 @@
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
@@ -80,13 +82,28 @@ impl Watches {
                 add_instance_of(&instances, config_map);
             },
         );
-        let groups = queues.groups.clone();
-        self.watch(&context.services, Some(&ours))
+        self.spawn_group_objects(context, &queues.groups, &ours);
+    }
+
+    fn spawn_group_objects(&self, context: &Context, groups: &Queue<TiProxyGroup>, ours: &str) {
+        let queue = groups.clone();
+        self.watch(&context.services, Some(ours))
             .spawn(self.plain_api(), move |service: &Service| {
-                if let Some(group) = owner_or_label(service, "TiProxyGroup", name::LABEL_GROUP) {
-                    groups.add(ObjectRef::new(&group).within(&service.namespace().unwrap_or_default()));
-                }
+                add_group_of(&queue, service);
             });
+        let queue = groups.clone();
+        self.watch(&context.disruption_budgets, Some(ours))
+            .prune(forget_budget_status)
+            .spawn(self.plain_api(), move |budget: &PodDisruptionBudget| {
+                add_group_of(&queue, budget);
+            });
+        let queue = groups.clone();
+        self.watch(&context.network_policies, Some(ours)).spawn(
+            self.plain_api(),
+            move |policy: &NetworkPolicy| {
+                add_group_of(&queue, policy);
+            },
+        );
     }
 
     fn spawn_surroundings(&self, context: &Context, queues: &Queues) {
@@ -159,6 +176,11 @@ fn forget_pod_spec(pod: &mut Pod) {
     pod.spec = None;
 }
 
+/// It names every Pod that is being evicted, and nothing is decided by it.
+fn forget_budget_status(budget: &mut PodDisruptionBudget) {
+    budget.status = None;
+}
+
 /// The object that controls this one; for one without such an owner, the one that its label names.
 fn owner_or_label<K: Resource>(object: &K, kind: &str, label: &str) -> Option<String> {
     match ownership::controller(object) {
@@ -171,6 +193,12 @@ fn owner_or_label<K: Resource>(object: &K, kind: &str, label: &str) -> Option<St
 fn add_instance_of<K: Resource>(instances: &Queue<TiProxy>, object: &K) {
     if let Some(instance) = owner_or_label(object, "TiProxy", name::LABEL_INSTANCE) {
         instances.add(ObjectRef::new(&instance).within(&object.namespace().unwrap_or_default()));
+    }
+}
+
+fn add_group_of<K: Resource>(groups: &Queue<TiProxyGroup>, object: &K) {
+    if let Some(group) = owner_or_label(object, "TiProxyGroup", name::LABEL_GROUP) {
+        groups.add(ObjectRef::new(&group).within(&object.namespace().unwrap_or_default()));
     }
 }
 

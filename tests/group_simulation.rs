@@ -26,7 +26,8 @@ use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use tiproxy_operator::group::plan::{
-    Action, Change, Health, Instance, Limits, Observed, Phase, Plan, Target, Why, counts, plan,
+    Action, Change, Health, Instance, Limits, Observed, Phase, Plan, Share, Target, Topology, Why, counts,
+    plan,
 };
 
 /// How instances of a revision fare.
@@ -53,6 +54,7 @@ struct Object {
     running: bool,
     ready_since: Option<i64>,
     connections: Option<u64>,
+    topology: Option<Topology>,
     /// Not made by the planner, so that (a) cannot hold it responsible before it has seen it.
     foreign: bool,
 }
@@ -69,6 +71,8 @@ struct State {
     revision: usize,
     metadata: u32,
     reserved: BTreeSet<u32>,
+    retained: BTreeMap<u32, Option<Topology>>,
+    shares: Vec<Share>,
     outage: bool,
     objects: BTreeMap<String, Object>,
 }
@@ -105,6 +109,23 @@ enum Event {
     MayCreate(bool),
     MayRoll(bool),
     Reserve(u32, bool),
+    /// Volumes of this ordinal are kept in a zone, or somewhere.
+    Retain(u32, Option<usize>),
+    /// Other topologies: the weights of zones.
+    Spread(Vec<u32>),
+}
+
+fn zone(index: usize) -> Topology {
+    [("zone".to_owned(), index.to_string())].into()
+}
+
+fn shares(weights: &[u32]) -> Vec<Share> {
+    let share = |(index, weight): (usize, &u32)| Share {
+        topology: zone(index),
+        weight: *weight,
+    };
+    let all = weights.iter().enumerate();
+    all.filter(|(_, weight)| **weight > 0).map(share).collect()
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -137,6 +158,8 @@ fn event() -> impl Strategy<Value = Event> {
         2 => any::<bool>().prop_map(Event::MayCreate),
         1 => any::<bool>().prop_map(Event::MayRoll),
         1 => (0..5_u32, any::<bool>()).prop_map(|(ordinal, reserved)| Event::Reserve(ordinal, reserved)),
+        1 => (0..5_u32, prop::option::of(0..4_usize)).prop_map(|(ordinal, zone)| Event::Retain(ordinal, zone)),
+        2 => prop::collection::vec(0..4_u32, 0..4).prop_map(Event::Spread),
     ]
 }
 
@@ -154,6 +177,8 @@ impl State {
             may_create: self.may_create,
             may_roll: self.may_roll,
             reserved_ordinals: self.reserved.clone(),
+            retained: self.retained.clone(),
+            topologies: self.shares.clone(),
             instances: self
                 .objects
                 .iter()
@@ -187,10 +212,7 @@ impl State {
                 },
                 None => Health::NotReady,
             },
-            zone: object
-                .ordinal
-                .and_then(|ordinal| ["a", "b"].get(ordinal as usize % 3))
-                .map(ToString::to_string),
+            topology: object.topology.clone(),
             priority: None,
             connections: object.connections,
         }
@@ -221,6 +243,8 @@ impl World {
             revision: 0,
             metadata: 0,
             reserved: BTreeSet::new(),
+            retained: BTreeMap::new(),
+            shares: Vec::new(),
             outage: false,
             objects: BTreeMap::new(),
         };
@@ -362,6 +386,10 @@ impl World {
             Event::Reserve(ordinal, false) => self.write(|state| {
                 state.reserved.remove(&ordinal);
             }),
+            Event::Retain(ordinal, index) => self.write(|state| {
+                state.retained.insert(ordinal, index.map(zone));
+            }),
+            Event::Spread(ref weights) => self.write(|state| state.shares = shares(weights)),
         }
     }
 
@@ -405,6 +433,7 @@ impl World {
             running: false,
             ready_since: None,
             connections: None,
+            topology: None,
             foreign: false,
         }
     }
@@ -433,13 +462,14 @@ impl World {
         let (revision, metadata) = (view.revision, view.metadata);
         let before = self.history.len();
         match action {
-            Action::Create { ordinal } => {
+            Action::Create { ordinal, topology } => {
                 let name = format!("g-{ordinal}");
                 if self.state().objects.contains_key(&name) || self.state().reserved.contains(ordinal) {
                     return;
                 }
                 self.check_creation(view, observed);
-                let object = self.object(Some(*ordinal), revision, metadata);
+                let mut object = self.object(Some(*ordinal), revision, metadata);
+                object.topology.clone_from(topology);
                 self.write(|state| {
                     state.objects.insert(name, object);
                 });
@@ -549,6 +579,50 @@ impl World {
         self.settle();
         assert!(self.plan(0, 0).is_empty(), "left its goal: {:#?}", self.state());
     }
+
+    /// Whatever the distribution came to, a roll brings it back to the weights, and scaling keeps it there.
+    fn check_distribution(&mut self) {
+        self.write(|state| {
+            if state.shares.is_empty() {
+                state.shares = shares(&[3, 2, 1]);
+            }
+            state.limits = Limits::new(1, 0);
+        });
+        self.happen(&Event::Template(Kind::Good));
+        self.check_goal();
+        self.check_shares();
+        for replicas in (0..=6).chain((0..6).rev()) {
+            self.happen(&Event::Scale(replicas));
+            self.check_goal();
+            self.check_shares();
+        }
+    }
+
+    /// No exchange of one instance between two topologies would bring the group nearer to its weights.
+    fn check_shares(&self) {
+        let state = self.state();
+        let count = |share: &Share| {
+            let objects = state.objects.values();
+            objects
+                .filter(|object| object.topology.as_ref() == Some(&share.topology))
+                .count() as u64
+        };
+        let counts: Vec<(u64, u64)> = state
+            .shares
+            .iter()
+            .map(|share| (count(share), u64::from(share.weight)))
+            .collect();
+        assert_eq!(
+            counts.iter().map(|(count, _)| *count).sum::<u64>(),
+            u64::from(state.replicas),
+            "{state:#?}"
+        );
+        for (given, weight) in &counts {
+            for (taken, other) in counts.iter().filter(|(count, _)| *count > 0) {
+                assert!((2 * given + 1) * other >= (2 * taken - 1) * weight, "{counts:?}");
+            }
+        }
+    }
 }
 
 /// Who counts as what, worked out anew, and what a plan may do to them.
@@ -609,7 +683,7 @@ impl<'a> Oracle<'a> {
         assert_eq!(&plan(&turned, timestamp(self.now)), expected);
     }
 
-    /// The smallest free ordinals, each once.
+    /// The smallest free ordinals whose volumes fit, each once, where the least is for the weight.
     fn check_creates(&self, plan: &Plan) {
         let mut taken = self.observed.reserved_ordinals.clone();
         taken.extend(
@@ -618,15 +692,47 @@ impl<'a> Oracle<'a> {
                 .iter()
                 .filter_map(|instance| instance.ordinal),
         );
+        let rolls = self.rolls();
+        let members = self.observed.instances.iter();
+        let mut there: Vec<Option<Topology>> = members
+            .filter(|one| one.phase == Phase::Active && one.health != Health::Lost)
+            .filter(|one| !(rolls && one.change == Change::Roll))
+            .map(|one| one.topology.clone())
+            .collect();
         for action in &plan.actions {
-            if let Action::Create { ordinal } = action {
-                assert_eq!(
-                    (0..=u32::MAX).find(|free| !taken.contains(free)),
-                    Some(*ordinal),
-                    "{plan:#?}"
-                );
-                taken.insert(*ordinal);
-            }
+            let Action::Create { ordinal, topology } = action else {
+                continue;
+            };
+            self.check_topology(topology.as_ref(), &there);
+            there.push(topology.clone());
+            let fits = |free: &u32| match self.observed.retained.get(free) {
+                Some(made_in) => topology.is_none() || made_in == topology,
+                None => true,
+            };
+            let smallest = (0..=u32::MAX).find(|free| !taken.contains(free) && fits(free));
+            assert_eq!(smallest, Some(*ordinal), "{plan:#?}");
+            taken.insert(*ordinal);
+        }
+    }
+
+    fn check_topology(&self, chosen: Option<&Topology>, there: &[Option<Topology>]) {
+        let shares = &self.observed.topologies;
+        let fullness = |share: &Share| {
+            let there = there.iter().filter(|one| one.as_ref() == Some(&share.topology));
+            (2 * there.count() as u64 + 1, u64::from(share.weight))
+        };
+        let Some(chosen) = chosen else {
+            assert!(shares.is_empty(), "created anywhere: {:#?}", self.observed);
+            return;
+        };
+        let found = shares.iter().find(|share| share.topology == *chosen);
+        let (count, weight) = fullness(found.expect("a topology that was given"));
+        for (other, its_weight) in shares.iter().map(fullness) {
+            assert!(
+                count * its_weight <= other * weight,
+                "{chosen:?}: {:#?}",
+                self.observed
+            );
         }
     }
 
@@ -845,6 +951,7 @@ proptest! {
         world.come_to_rest();
         world.heal();
         world.check_goal();
+        world.check_distribution();
     }
 
     /// From wherever trouble and views without the planner's own writes have led, the way is to the goal.

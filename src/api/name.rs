@@ -24,6 +24,8 @@ pub const LABEL_COMPONENT: &str = "pingcap.com/component";
 pub const COMPONENT: &str = "tiproxy";
 /// The value of [`LABEL_COMPONENT`] on PD's Services.
 pub const COMPONENT_PD: &str = "pd";
+/// The value of [`LABEL_COMPONENT`] on TiDB's Pods.
+pub const COMPONENT_TIDB: &str = "tidb";
 /// The group's name.
 pub const LABEL_GROUP: &str = "pingcap.com/group";
 /// The TiProxy's name.
@@ -61,6 +63,18 @@ pub fn client_service(group: &str) -> String {
 #[must_use]
 pub fn peer_service(group: &str) -> String {
     format!("{group}-tiproxy-peer")
+}
+
+/// The `PodDisruptionBudget`.
+#[must_use]
+pub fn disruption_budget(group: &str) -> String {
+    format!("{group}-tiproxy")
+}
+
+/// The `NetworkPolicy`.
+#[must_use]
+pub fn network_policy(group: &str) -> String {
+    format!("{group}-tiproxy")
 }
 
 /// The TiProxy of an ordinal.

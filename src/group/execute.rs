@@ -1,9 +1,10 @@
 //! The only writer of the group controller: carries out decisions, in order.
 
+mod object;
+
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Service;
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 
 use super::build::{self, instance::spec_of};
 use super::observe::Observed;
@@ -12,9 +13,9 @@ use super::validate::Group;
 use crate::api::{Discovery, TiProxy, name};
 use crate::claim;
 use crate::context::Context;
-use crate::ownership::Slot;
 use crate::problem::ExecuteError;
 use crate::runtime::write::{DeleteRule, Target};
+pub use object::objects;
 
 /// Takes part in the deletion of the group from now on; and adopts what an earlier group of the name left behind.
 pub async fn prepare(context: &Context, observed: &Observed) -> Result<(), ExecuteError> {
@@ -37,60 +38,6 @@ pub async fn prepare(context: &Context, observed: &Observed) -> Result<(), Execu
     Ok(())
 }
 
-/// Creates and corrects the two Services.
-pub async fn services(context: &Context, observed: &Observed, group: &Group) -> Result<(), ExecuteError> {
-    let peer = service(
-        context,
-        group,
-        &observed.peer_service,
-        build::service::peer(group),
-    )
-    .await;
-    // Somebody else's object under the name of one is no reason to do without the other.
-    let client = service(
-        context,
-        group,
-        &observed.client_service,
-        build::service::client(group),
-    )
-    .await;
-    peer.and(client)
-}
-
-async fn service(
-    context: &Context,
-    group: &Group,
-    found: &Slot<Service>,
-    desired: Service,
-) -> Result<(), ExecuteError> {
-    let mark = (name::LABEL_GROUP, group.name.as_str());
-    match found {
-        Slot::Absent => claim::create(&context.writer, &context.services, &group.uid, mark, &desired).await,
-        Slot::Foreign(found) => Err(ExecuteError::name_conflict(&**found)),
-        Slot::Leftover(found) => {
-            let kind = Service::kind(&()).into_owned();
-            Err(ExecuteError::Behind {
-                kind,
-                name: found.name_any(),
-            })
-        }
-        Slot::Adoptable(found) => {
-            let Some(target) = Target::of(&**found) else {
-                return Ok(());
-            };
-            let owner = build::owner_reference(&group.name, &group.uid);
-            claim::adopt(&context.writer, &context.services, &target, &owner).await
-        }
-        Slot::Ours(found) => {
-            let Some(service) = build::service::replacement(found, &desired) else {
-                return Ok(());
-            };
-            context.writer.replace(&context.services, &service).await?;
-            Ok(())
-        }
-    }
-}
-
 /// Carries out a plan.
 pub async fn instances(
     context: &Context,
@@ -109,12 +56,12 @@ pub async fn instances(
     }
     for action in &plan.actions {
         match action {
-            Action::Create { ordinal } => {
+            Action::Create { ordinal, topology } => {
                 if let Some(discovery) = discovery {
                     create(
                         context,
                         group,
-                        build::instance::instance(group, discovery, *ordinal),
+                        build::instance::instance(group, discovery, *ordinal, topology.as_ref()),
                     )
                     .await?;
                     context
@@ -196,18 +143,7 @@ pub async fn deletion(context: &Context, observed: &Observed) -> Result<(), Exec
         return Ok(());
     }
     if !has("orphan") && observed.instances.is_empty() {
-        // The garbage collector would do it too, at its leisure, and the next group of the name would wait for it.
-        let services = [&observed.client_service, &observed.peer_service];
-        for target in services
-            .into_iter()
-            .filter_map(Slot::ours)
-            .filter_map(|service| Target::of(&**service))
-        {
-            context
-                .writer
-                .delete(&context.services, &target, DeleteRule::default())
-                .await?;
-        }
+        object::delete_objects(context, observed).await?;
     }
     if has("orphan") || observed.instances.is_empty() {
         let others: Vec<String> = finalizers

@@ -1,4 +1,5 @@
-//! The group controller: a `TiProxyGroup` becomes `TiProxy` objects and two Services.
+//! The group controller: a `TiProxyGroup` becomes `TiProxy` objects, two Services, a `PodDisruptionBudget` and, on
+//! request, a `NetworkPolicy`.
 
 pub mod build;
 pub mod discovery;
@@ -6,6 +7,7 @@ pub mod execute;
 pub mod observe;
 pub mod pace;
 pub mod plan;
+pub mod refusal;
 pub mod status;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -99,10 +101,10 @@ async fn execute(
         return Ok(());
     }
     execute::prepare(context, observed).await?;
-    let services = execute::services(context, observed, group).await;
+    let objects = execute::objects(context, observed, group).await;
     // A Service that somebody else has keeps nobody from scaling.
     let instances = execute::instances(context, observed, group, discovery, plan).await;
-    services.and(instances)
+    objects.and(instances)
 }
 
 fn planned<'a>(

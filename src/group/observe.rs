@@ -1,9 +1,11 @@
 //! What is there: everything that the plan of one group depends on, read from caches only.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{Resource, ResourceExt};
 
 use super::build::instance::spec_of;
@@ -32,6 +34,10 @@ pub struct Observed {
     pub client_service: Slot<Service>,
     /// What stands under the name of the headless Service.
     pub peer_service: Slot<Service>,
+    /// What stands under the name of the `PodDisruptionBudget`.
+    pub disruption_budget: Slot<PodDisruptionBudget>,
+    /// What stands under the name of the `NetworkPolicy`.
+    pub network_policy: Slot<NetworkPolicy>,
     /// The Cluster, unless `pdAddrs` makes it irrelevant.
     pub cluster: Option<Arc<Cluster>>,
     /// Where PD is now.
@@ -61,6 +67,20 @@ pub fn observe(context: &Context, namespace: &str, name: &str) -> Option<Observe
         reserved_ordinals,
         client_service: service(name::client_service(name)),
         peer_service: service(name::peer_service(name)),
+        disruption_budget: Slot::of(
+            context
+                .disruption_budgets
+                .get(namespace, &name::disruption_budget(name)),
+            &uid,
+            mark,
+        ),
+        network_policy: Slot::of(
+            context
+                .network_policies
+                .get(namespace, &name::network_policy(name)),
+            &uid,
+            mark,
+        ),
         discovery: discover(&object, cluster.as_deref(), &pd_services),
         cluster,
         object,
@@ -154,6 +174,9 @@ impl Observed {
             may_create: goes_on,
             may_roll: goes_on,
             reserved_ordinals: self.reserved_ordinals.clone(),
+            // There are no volumes yet that could have been kept.
+            retained: BTreeMap::new(),
+            topologies: group.topologies.clone(),
             instances: self
                 .instances
                 .iter()
@@ -177,7 +200,7 @@ fn of_instance(instance: &TiProxy, group: &Group, desired: Option<&TiProxySpec>)
         change: desired.map_or(Change::None, |desired| change(instance, group, desired)),
         phase: phase(instance),
         health: health(instance),
-        zone: instance.spec.topology.as_ref().map(name::selector_text),
+        topology: instance.spec.topology.clone(),
         priority,
         connections: connections.and_then(|connections| u64::try_from(connections).ok()),
         name,

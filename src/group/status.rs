@@ -182,7 +182,7 @@ fn progress(
         Ok(planned) => planned,
         Err(invalid) => return Progress::stalled(Reason::InvalidSpec, invalid.to_string()),
     };
-    if let Some(conflict) = foreign(observed) {
+    if let Some(conflict) = foreign(observed, planned.group) {
         return Progress::stalled(Reason::NameConflict, conflict.to_string());
     }
     if let (None, Err(not_found)) = (&planned.revision, &observed.discovery) {
@@ -298,13 +298,19 @@ fn stalled(instance: &TiProxy) -> Option<Progress> {
     ))
 }
 
-fn foreign(observed: &Observed) -> Option<ExecuteError> {
-    match (&observed.client_service, &observed.peer_service) {
-        (Slot::Foreign(service), _) | (_, Slot::Foreign(service)) => {
-            Some(ExecuteError::name_conflict(&**service))
+fn foreign(observed: &Observed, group: &Group) -> Option<ExecuteError> {
+    fn conflict<K: Resource<DynamicType = ()>>(found: &Slot<K>) -> Option<ExecuteError> {
+        match found {
+            Slot::Foreign(object) => Some(ExecuteError::name_conflict(&**object)),
+            Slot::Ours(_) | Slot::Adoptable(_) | Slot::Leftover(_) | Slot::Absent => None,
         }
-        _ => None,
     }
+    // A name that is not needed is nobody's loss.
+    let wanted = |conflict: Option<ExecuteError>, wanted: bool| conflict.filter(|_| wanted);
+    conflict(&observed.client_service)
+        .or_else(|| conflict(&observed.peer_service))
+        .or_else(|| wanted(conflict(&observed.disruption_budget), group.has_disruption_budget))
+        .or_else(|| wanted(conflict(&observed.network_policy), group.has_network_policy))
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub(crate) fn conditions(ready: &str, stalled: &str, reason: &str, generation: i
 
 /// A TiProxy of the group, ready, with these changes to the object.
 pub(crate) fn instance(group: &Group, ordinal: u32, changes: &Value) -> Arc<TiProxy> {
-    let made = build::instance::instance(group, &discovery(), ordinal);
+    let made = build::instance::instance(group, &discovery(), ordinal, None);
     let revision = revision::name(&group.name, &made.spec);
     let mut value = serde_json::to_value(made).unwrap();
     let status = json!({"replicas": 1, "updateRevision": revision, "conditions": conditions("True", "False", "AllReady", 1)});
@@ -67,6 +67,8 @@ pub(crate) fn observed(object: TiProxyGroup, instances: Vec<Arc<TiProxy>>) -> Ob
         reserved_ordinals: BTreeSet::new(),
         client_service: Slot::Absent,
         peer_service: Slot::Absent,
+        disruption_budget: Slot::Absent,
+        network_policy: Slot::Absent,
         cluster: None,
         discovery: Ok(discovery()),
     }

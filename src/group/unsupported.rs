@@ -57,34 +57,10 @@ fn metadata_fields(group: &TiProxyGroup) -> Vec<String> {
 fn spec_fields(group: &TiProxyGroup) -> Vec<String> {
     let spec = &group.spec;
     let template = &spec.template.spec;
-    let has_policies = spec
-        .schedule_policies
-        .as_ref()
-        .is_some_and(|policies| !policies.is_empty());
-    let wants_network_policy = spec
-        .network_policy
-        .as_ref()
-        .is_some_and(|policy| policy.enabled == Some(true));
-    let wants_budget = spec
-        .pod_disruption_budget
-        .as_ref()
-        .is_some_and(|budget| budget.enabled == Some(true));
     [
-        (
-            has_policies,
-            "spec.schedulePolicies (TiProxies are placed by the scheduler alone)",
-        ),
         (
             spec.progress_deadline_seconds.is_some(),
             "spec.progressDeadlineSeconds (a rollout may take any time)",
-        ),
-        (
-            wants_budget,
-            "spec.podDisruptionBudget.enabled (there is no PodDisruptionBudget)",
-        ),
-        (
-            wants_network_policy,
-            "spec.networkPolicy.enabled (there is no NetworkPolicy)",
         ),
         (
             spec.volume_retention == Some(VolumeRetention::Retain),
@@ -151,7 +127,10 @@ mod tests {
     #[test]
     fn a_plain_group_has_none() {
         assert_eq!(
-            of(json!({"schedulePolicies": []}), json!({"volumes": []})),
+            of(
+                json!({"schedulePolicies": [], "podDisruptionBudget": {"enabled": true}, "networkPolicy": {"enabled": true}}),
+                json!({"volumes": []})
+            ),
             Vec::<String>::new()
         );
     }
@@ -160,24 +139,9 @@ mod tests {
     fn each_field_is_named_by_its_path() {
         for (spec, template, path) in [
             (
-                json!({"schedulePolicies": [{"type": "EvenlySpread", "evenlySpread": {"topologies": []}}]}),
-                json!({}),
-                "spec.schedulePolicies",
-            ),
-            (
                 json!({"progressDeadlineSeconds": 60}),
                 json!({}),
                 "spec.progressDeadlineSeconds",
-            ),
-            (
-                json!({"podDisruptionBudget": {"enabled": true}}),
-                json!({}),
-                "spec.podDisruptionBudget.enabled",
-            ),
-            (
-                json!({"networkPolicy": {"enabled": true}}),
-                json!({}),
-                "spec.networkPolicy.enabled",
             ),
             (
                 json!({"volumeRetention": "Retain"}),

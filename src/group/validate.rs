@@ -5,8 +5,8 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
-use super::plan::{Limits, LimitsError};
-use crate::api::group::DEFAULT_MIN_READY_SECONDS;
+use super::plan::{Limits, LimitsError, Share};
+use crate::api::group::{DEFAULT_MIN_READY_SECONDS, SchedulePolicyType, TiProxyGroupSpec};
 use crate::api::name::ANNOTATION_RESTARTED_AT;
 use crate::api::service::ServiceOptions;
 use crate::api::{Discovery, TiProxyGroup, TiProxySpec, name};
@@ -33,8 +33,14 @@ pub struct Group {
     pub min_ready: Duration,
     /// Whether rollouts stop.
     pub paused: bool,
+    /// Where TiProxies go, by weight; empty when the scheduler chooses.
+    pub topologies: Vec<Share>,
     /// How clients reach the group.
     pub service: ServiceOptions,
+    /// Whether a PodDisruptionBudget limits evictions.
+    pub has_disruption_budget: bool,
+    /// Whether a NetworkPolicy says who may connect.
+    pub has_network_policy: bool,
     /// The user's configuration.
     pub config: UserConfig,
     /// Labels and annotations for TiProxies and Pods.
@@ -98,7 +104,18 @@ pub fn validate(group: &TiProxyGroup) -> Result<Group, Invalid> {
         limits,
         min_ready: min_ready(group),
         paused: spec.paused.unwrap_or(false),
+        topologies: topologies(spec),
         service: spec.service.clone().unwrap_or_default(),
+        has_disruption_budget: spec
+            .pod_disruption_budget
+            .as_ref()
+            .and_then(|budget| budget.enabled)
+            .unwrap_or(true),
+        has_network_policy: spec
+            .network_policy
+            .as_ref()
+            .and_then(|policy| policy.enabled)
+            .unwrap_or(false),
         config,
         template_metadata: TemplateMetadata::of_template(template),
         spec: TiProxySpec {
@@ -113,6 +130,26 @@ pub fn validate(group: &TiProxyGroup) -> Result<Group, Invalid> {
         },
         name,
     })
+}
+
+fn topologies(spec: &TiProxyGroupSpec) -> Vec<Share> {
+    let spreads = spec
+        .schedule_policies
+        .iter()
+        .flatten()
+        .filter_map(|policy| match policy.policy_type {
+            SchedulePolicyType::EvenlySpread => policy.evenly_spread.as_ref(),
+        });
+    spreads
+        .flat_map(|spread| &spread.topologies)
+        .map(|weighted| Share {
+            topology: weighted.topology.clone(),
+            weight: weighted
+                .weight
+                .and_then(|weight| u32::try_from(weight).ok())
+                .map_or(1, |weight| weight.max(1)),
+        })
+        .collect()
 }
 
 /// How long a TiProxy of this group must be Ready to count as available.

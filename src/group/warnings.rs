@@ -9,7 +9,7 @@ use crate::proxy_config;
 /// Overridden, unknown, dead and ineffective keys of the group's configuration.
 #[must_use]
 pub fn warnings(group: &Group, discovery: &Discovery) -> Vec<String> {
-    let example = build::instance::instance(group, discovery, 0);
+    let example = build::instance::instance(group, discovery, 0, None);
     let Ok(example) = instance::validate::validate(&example) else {
         return Vec::new();
     };

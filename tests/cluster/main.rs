@@ -15,6 +15,8 @@ mod api;
 mod behaviour;
 mod budget;
 mod crash;
+mod group_objects;
 mod harness;
 mod harness_test;
 mod lifecycle;
+mod placement;

@@ -1,6 +1,8 @@
 //! What a group is made of: pure functions from a validated [`super::validate::Group`] to objects.
 
+pub mod disruption_budget;
 pub mod instance;
+pub mod network_policy;
 pub mod service;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -32,4 +34,13 @@ pub fn metadata(group: &Group, name: String) -> ObjectMeta {
         owner_references: Some(vec![owner_reference(&group.name, &group.uid)]),
         ..ObjectMeta::default()
     }
+}
+
+/// Puts back the labels that are ours; others stay.
+fn keep_labels(found: &mut ObjectMeta, desired: &ObjectMeta) {
+    let ours = desired.labels.iter().flatten();
+    found
+        .labels
+        .get_or_insert_default()
+        .extend(ours.map(|(key, value)| (key.clone(), value.clone())));
 }

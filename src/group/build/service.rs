@@ -101,12 +101,7 @@ fn port(name: &str, number: u16) -> ServicePort {
 pub fn replacement(found: &Service, desired: &Service) -> Option<Service> {
     let mut service = found.clone();
     TemplateMetadata::of_object(&desired.metadata).change(&mut service.metadata);
-    let labels = desired.metadata.labels.iter().flatten();
-    service
-        .metadata
-        .labels
-        .get_or_insert_default()
-        .extend(labels.map(|(key, value)| (key.clone(), value.clone())));
+    super::keep_labels(&mut service.metadata, &desired.metadata);
     if let (Some(spec), Some(wanted)) = (service.spec.as_mut(), desired.spec.as_ref()) {
         merge(spec, wanted);
     }

@@ -108,7 +108,7 @@ fn phase_and_the_rest_are_read_off_the_object() {
         (
             full.ordinal,
             full.priority,
-            full.zone.as_deref(),
+            full.topology.as_ref().map(name::selector_text).as_deref(),
             full.connections
         ),
         (None, Some(-5), Some("zone=a"), Some(9))

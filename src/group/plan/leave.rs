@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::budget::Budget;
-use super::order::{Queue, Zones, rank};
+use super::order::{Queue, rank};
 use super::roster::{Member, Roster};
+use super::topology::Seats;
 use super::{Instance, Why};
 
 /// Who is taken away, and who could still be.
@@ -15,7 +16,10 @@ pub(super) struct Departures<'a> {
     pub(super) recreate: Vec<&'a Instance>,
     names: BTreeSet<&'a str>,
     budget: Budget,
-    zones: Zones<'a>,
+    /// Where all members are.
+    all: Seats<'a>,
+    /// Where those are that a roll does not replace: what counts when it is over.
+    kept: Seats<'a>,
     /// Outdated members while a roll goes on: they go first.
     first: Queue<'a>,
     /// All other members.
@@ -37,7 +41,8 @@ impl<'a> Departures<'a> {
             recreate: Vec::new(),
             names: BTreeSet::new(),
             budget: Budget::new(roster),
-            zones: Zones::new(&roster.members),
+            all: seats(roster, &roster.members),
+            kept: seats(roster, &rest),
             first: Queue::new(first.into_iter()),
             rest: Queue::new(rest.into_iter()),
             fresh: roster.fresh,
@@ -74,10 +79,7 @@ impl<'a> Departures<'a> {
     /// the outdated ones, one that is fresh and not available is among the rest, so that (b) holds for these as well.
     pub(super) fn scale_in(&mut self) {
         while self.fresh + self.outdated > self.goal() {
-            let Some(member) = self
-                .pop_outdated(|_, _| true)
-                .or_else(|| self.rest.pop(&mut self.zones))
-            else {
+            let Some(member) = self.pop_outdated(|_, _| true).or_else(|| self.pop_rest()) else {
                 return;
             };
             self.take(&member);
@@ -90,18 +92,22 @@ impl<'a> Departures<'a> {
         &mut self,
         condition: impl Fn(&Member<'a>, &Budget) -> bool,
     ) -> Option<Member<'a>> {
-        let member = self.first.peek(&self.zones)?;
+        let member = self.first.peek(&self.all)?;
         let allowed = self.budget.allows(&member) && condition(&member, &self.budget);
-        if allowed {
-            self.first.pop(&mut self.zones)
-        } else {
-            None
-        }
+        if allowed { self.first.pop(&self.all) } else { None }
+    }
+
+    /// The next of the other members.
+    fn pop_rest(&mut self) -> Option<Member<'a>> {
+        let member = self.rest.pop(&self.kept)?;
+        self.kept.remove(member.instance.topology.as_ref());
+        Some(member)
     }
 
     /// Books the departure of a member.
     pub(super) fn take(&mut self, member: &Member<'a>) {
         self.names.insert(&member.instance.name);
+        self.all.remove(member.instance.topology.as_ref());
         self.budget.take(member);
         *(if member.outdated() {
             &mut self.outdated
@@ -121,4 +127,9 @@ impl<'a> Departures<'a> {
             .min(self.outdated);
         self.roster.observed.replicas.saturating_add(surge)
     }
+}
+
+fn seats<'a>(roster: &'a Roster<'a>, members: &[Member<'a>]) -> Seats<'a> {
+    let occupants = members.iter().map(|member| member.instance.topology.as_ref());
+    Seats::new(&roster.observed.topologies, occupants)
 }

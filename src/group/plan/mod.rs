@@ -26,6 +26,10 @@
 //! rollout that ends an outage of its own making is not stuck. Any other unavailable one goes at once. A scale-in
 //! always reaches its goal: what is above `replicas` and the surge in progress goes, the least useful first.
 //!
+//! Where topologies are given, who is created goes where active instances are furthest below their share, and among the
+//! equally useful those leave first that are where none should be, then those of the topology furthest above its share.
+//! Nothing is moved only because the topologies changed.
+//!
 //! All decisions are made on the caller's view. They hold against the true state as long as the view contains the
 //! caller's own writes: [`Action::Create`] names the object, so a repeated one collides, and every other action
 //! carries the UID and resourceVersion it was decided for.
@@ -33,8 +37,8 @@
 //! # Reading order
 //!
 //! `roster` sorts the instances into who counts as what, `scale` creates what is missing, `leave` takes away what is
-//! too much, `rollout` replaces what is outdated; `budget` is rule (b), `order` says who goes first. [`counts`] gives
-//! the same view to the status.
+//! too much, `rollout` replaces what is outdated; `budget` is rule (b), `order` says who goes first, and `topology`
+//! where. [`counts`] gives the same view to the status.
 
 mod budget;
 mod count;
@@ -46,8 +50,9 @@ mod roster;
 mod scale;
 #[cfg(test)]
 mod tests;
+mod topology;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -56,6 +61,7 @@ pub use count::{Counts, counts};
 use leave::Departures;
 pub use limits::{Limits, LimitsError};
 use roster::Roster;
+pub use topology::{Share, Topology};
 
 /// A group as the planner sees it: the user's wish, what is permitted now, and the instances there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +80,11 @@ pub struct Observed {
     pub may_roll: bool,
     /// Ordinals that must not be used: their volumes still exist, or a foreign object has the name.
     pub reserved_ordinals: BTreeSet<u32>,
+    /// Ordinals whose volumes were kept, with the topology that those were made in, where it is known: an instance
+    /// that is to go elsewhere takes another ordinal.
+    pub retained: BTreeMap<u32, Option<Topology>>,
+    /// Where instances go, by weight; empty when the scheduler chooses.
+    pub topologies: Vec<Share>,
     /// All instances that are ours, in any order.
     pub instances: Vec<Instance>,
 }
@@ -95,8 +106,8 @@ pub struct Instance {
     pub phase: Phase,
     /// Whether it serves, and if not, why.
     pub health: Health,
-    /// The topology that it was placed in.
-    pub zone: Option<String>,
+    /// The topology that it was placed in; `None` when the scheduler chose.
+    pub topology: Option<Topology>,
     /// The user's priority; the smaller, the sooner it leaves.
     pub priority: Option<i64>,
     /// Client connections, when known.
@@ -166,8 +177,10 @@ pub struct Target {
 pub enum Action {
     /// Create the instance of this ordinal from the current template.
     Create {
-        /// The smallest ordinal that is free.
+        /// The smallest ordinal that is free and fits the topology.
         ordinal: u32,
+        /// Where it goes; `None` when the scheduler chooses.
+        topology: Option<Topology>,
     },
     /// Write the current template to the object; its Pod goes on.
     UpdateInPlace {
@@ -257,7 +270,11 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
     departures.roll();
 
     let mut actions = Vec::new();
-    actions.extend(scale::free_ordinals(observed, missing.create).map(|ordinal| Action::Create { ordinal }));
+    let creations = scale::creations(&roster, missing.create).into_iter();
+    actions.extend(creations.map(|creation| Action::Create {
+        ordinal: creation.ordinal,
+        topology: creation.topology,
+    }));
     actions.extend(
         rollout::in_place(&roster, &departures).map(|instance| Action::UpdateInPlace {
             target: instance.target(),

@@ -1,9 +1,11 @@
-//! Up to size: how many instances are missing, and what they are called.
+//! Up to size: how many instances are missing, where they go, and what they are called.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use super::Observed;
 use super::roster::Roster;
+use super::topology::{Seats, Topology};
 
 /// The instances that are not there and should be.
 #[derive(Clone, Copy, Debug)]
@@ -42,16 +44,85 @@ pub(super) fn missing(roster: &Roster<'_>) -> Missing {
     }
 }
 
-/// The smallest ordinals that no instance has, not even a leaving one, and that are not reserved.
-pub(super) fn free_ordinals(observed: &Observed, count: u32) -> impl Iterator<Item = u32> + use<> {
-    let mut taken: BTreeSet<u32> = observed
-        .instances
+/// An instance that is to be created.
+#[derive(Clone, Debug)]
+pub(super) struct Creation {
+    pub(super) ordinal: u32,
+    pub(super) topology: Option<Topology>,
+}
+
+/// The next instances, in the order of their seats.
+///
+/// While a roll replaces the outdated ones, only the others count: what is added goes where the distribution will want
+/// it afterwards, and since that topology then has one too many, the one that it replaces leaves from there.
+pub(super) fn creations(roster: &Roster<'_>, count: u32) -> Vec<Creation> {
+    let rolling = roster.rolling();
+    let stay = roster
+        .members
         .iter()
-        .filter_map(|instance| instance.ordinal)
-        .collect();
-    taken.extend(&observed.reserved_ordinals);
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
-    (0..=u32::MAX)
-        .filter(move |ordinal| !taken.contains(ordinal))
-        .take(count)
+        .filter(|member| !(rolling && member.outdated()));
+    let occupants = stay.map(|member| member.instance.topology.as_ref());
+    let mut seats = Seats::new(&roster.observed.topologies, occupants);
+    let mut ordinals = Ordinals::new(roster.observed);
+    (0..count)
+        .filter_map(|_| {
+            let topology = seats.take_first();
+            Some(Creation {
+                ordinal: ordinals.take(topology)?,
+                topology: topology.cloned(),
+            })
+        })
+        .collect()
+}
+
+/// The ordinals that no instance has, not even a leaving one, and that are not reserved.
+struct Ordinals<'a> {
+    observed: &'a Observed,
+    taken: BTreeSet<u32>,
+    next: RangeInclusive<u32>,
+    /// Free, and their volumes are bound to another topology than those were to have that came by.
+    passed_over: Vec<u32>,
+}
+
+impl<'a> Ordinals<'a> {
+    fn new(observed: &'a Observed) -> Self {
+        let instances = observed.instances.iter().filter_map(|instance| instance.ordinal);
+        Self {
+            observed,
+            taken: instances
+                .chain(observed.reserved_ordinals.iter().copied())
+                .collect(),
+            next: 0..=u32::MAX,
+            passed_over: Vec::new(),
+        }
+    }
+
+    /// The smallest one that fits the topology.
+    fn take(&mut self, topology: Option<&Topology>) -> Option<u32> {
+        let found = self
+            .passed_over
+            .iter()
+            .position(|ordinal| self.fits(*ordinal, topology));
+        if let Some(position) = found {
+            return Some(self.passed_over.remove(position));
+        }
+        while let Some(ordinal) = self.next.next() {
+            if self.taken.contains(&ordinal) {
+                continue;
+            }
+            if self.fits(ordinal, topology) {
+                return Some(ordinal);
+            }
+            self.passed_over.push(ordinal);
+        }
+        None
+    }
+
+    /// Whether volumes that were kept allow the topology. Where the scheduler chooses, it goes by the volumes.
+    fn fits(&self, ordinal: u32, topology: Option<&Topology>) -> bool {
+        match (self.observed.retained.get(&ordinal), topology) {
+            (Some(made_for), Some(topology)) => made_for.as_ref() == Some(topology),
+            (None, _) | (_, None) => true,
+        }
+    }
 }

@@ -10,7 +10,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Action, Change, Counts, Health, Instance, Limits, Observed, Phase, Plan, Target, Wait, Why, counts, plan,
+    Action, Change, Counts, Health, Instance, Limits, Observed, Phase, Plan, Share, Target, Topology, Wait,
+    Why, counts, plan,
 };
 
 fn now() -> Timestamp {
@@ -34,7 +35,7 @@ fn instance(text: &str) -> Instance {
         change: Change::None,
         phase: Phase::Active,
         health: ready(3600),
-        zone: None,
+        topology: None,
         priority: None,
         connections: None,
     };
@@ -51,13 +52,17 @@ fn instance(text: &str) -> Instance {
             "unready" => instance.health = Health::NotReady,
             "starved" => instance.health = Health::Starved,
             "ready" => instance.health = ready(value.parse().unwrap()),
-            "zone" => instance.zone = Some(value.to_owned()),
+            "zone" => instance.topology = Some(zone(value)),
             "priority" => instance.priority = Some(value.parse().unwrap()),
             "connections" => instance.connections = Some(value.parse().unwrap()),
             _ => panic!("{word} means nothing"),
         }
     }
     instance
+}
+
+fn zone(name: &str) -> Topology {
+    [("zone".to_owned(), name.to_owned())].into()
 }
 
 fn instances(text: &str) -> Vec<Instance> {
@@ -81,6 +86,8 @@ fn group(replicas: u32) -> Group {
         may_create: true,
         may_roll: true,
         reserved_ordinals: std::collections::BTreeSet::new(),
+        retained: std::collections::BTreeMap::new(),
+        topologies: Vec::new(),
         instances: Vec::new(),
     })
 }
@@ -101,6 +108,28 @@ impl Group {
     }
     fn reserved(mut self, ordinals: &[u32]) -> Self {
         self.0.reserved_ordinals = ordinals.iter().copied().collect();
+        self
+    }
+    /// Topologies as `zone:weight`.
+    fn spread(mut self, text: &str) -> Self {
+        let shares = text.split(' ').map(|share| {
+            let (name, weight) = share.split_once(':').unwrap();
+            Share {
+                topology: zone(name),
+                weight: weight.parse().unwrap(),
+            }
+        });
+        self.0.topologies = shares.collect();
+        self
+    }
+    /// Kept volumes as `ordinal:zone`, or the ordinal alone where the zone is not known.
+    fn retained(mut self, text: &str) -> Self {
+        let volumes = text.split(' ').map(|volume| {
+            let (ordinal, made_in) = volume.split_once(':').unwrap_or((volume, ""));
+            let known = (!made_in.is_empty()).then(|| zone(made_in));
+            (ordinal.parse().unwrap(), known)
+        });
+        self.0.retained = volumes.collect();
         self
     }
     fn paused(mut self) -> Self {
@@ -127,7 +156,10 @@ fn short(target: &Target) -> &str {
 
 fn actions(plan: &Plan) -> String {
     let texts = plan.actions.iter().map(|action| match action {
-        Action::Create { ordinal } => format!("create {ordinal}"),
+        Action::Create { ordinal, topology } => {
+            let zone = topology.iter().flatten().map(|(_, zone)| format!(" in {zone}"));
+            format!("create {ordinal}{}", zone.collect::<String>())
+        }
         Action::UpdateInPlace { target } => format!("update {}", short(target)),
         Action::Recreate { target } => format!("recreate {}", short(target)),
         Action::Leave {
@@ -240,7 +272,14 @@ mod order {
             => "remove 2, remove 1", "";
         zones_are_counted_again_after_each: group(2), "0 zone:a, 1 zone:a, 2 zone:b, 3 zone:b, 4 zone:c"
             => "remove 3, remove 1, remove 4", "";
-        unplaced_before_placed: group(2), "0, 1 zone:a, 2 zone:a" => "remove 0", "";
+        unplaced_before_placed: group(2).spread("a:1"), "0, 1 zone:a, 2 zone:a" => "remove 0", "";
+        placed_before_unplaced_where_the_scheduler_chooses: group(2), "0, 1 zone:a, 2" => "remove 1", "";
+        zone_that_is_given_no_longer_first: group(2).spread("a:1 b:1"), "0 zone:a, 1 zone:b, 2 zone:c, 3 zone:c"
+            => "remove 3, remove 2", "";
+        fullest_zone_by_weight: group(3).spread("a:3 b:1"), "0 zone:a, 1 zone:a, 2 zone:a, 3 zone:b, 4 zone:b"
+            => "remove 4, remove 2", "";
+        last_one_of_a_zone_stays_where_another_is_as_far_above: group(3).spread("a:3 b:1"), "0 zone:a, 1 zone:a, 2 zone:a, 3 zone:b"
+            => "remove 2", "";
         zone_before_priority: group(2), "0 zone:a, 1 zone:a, 2 zone:b priority:-5" => "remove 1", "";
         smaller_priority_first: group(2), "0 priority:-1, 1 priority:7, 2" => "remove 0", "";
         no_priority_last: group(1), "0 priority:9223372036854775807, 1, 2 priority:3" => "remove 2, remove 0", "";
@@ -248,6 +287,38 @@ mod order {
         fewest_connections_first: group(2), "0 connections:1, 1 connections:0, 2 connections:5, 3"
             => "remove 1, remove 0", "";
         priorities_decide_between_equal_zones: group(1), "0 zone:a, 1 zone:b priority:4" => "remove 1", "";
+    }
+}
+
+mod spread {
+    use super::*;
+
+    scenarios! {
+        evenly_from_nothing: group(4).spread("a:1 b:1 c:1"), "" => "create 0 in a, create 1 in b, create 2 in c, create 3 in a", "";
+        by_weight_from_nothing: group(6).spread("a:3 b:2 c:1"), ""
+            => "create 0 in a, create 1 in b, create 2 in c, create 3 in a, create 4 in b, create 5 in a", "";
+        out_fills_the_emptiest: group(4).spread("a:1 b:1 c:1"), "0 zone:a, 1 zone:a, 2 zone:c" => "create 3 in b", "";
+        strays_and_leavers_hold_no_seat: group(4).spread("a:1 b:1"), "0 zone:c, 1, 2 zone:a deleting, 3 zone:b"
+            => "create 4 in a", "";
+        lost_one_is_replaced_where_it_was: group(3).spread("a:1 b:1 c:1"), "0 zone:a, 1 zone:b lost, 2 zone:c"
+            => "create 3 in b, give up 1", "";
+        new_weights_move_nobody: group(3).spread("a:9 b:1"), "0 zone:a, 1 zone:b, 2 zone:c" => "", "";
+        surge_goes_where_one_will_leave: group(3).spread("a:1 b:1 c:1"), "0 old zone:a, 1 old zone:b, 2 old zone:c"
+            => "create 3 in a", "";
+        one_leaves_where_the_surge_went: group(3).spread("a:1 b:1 c:1"), "0 old zone:a, 1 old zone:b, 2 old zone:c, 3 zone:a"
+            => "retire 0", "";
+        surge_follows_the_new_ones: group(3).spread("a:1 b:1 c:1"), "1 old zone:b, 2 old zone:c, 3 zone:a"
+            => "create 0 in b", "";
+        roll_leads_to_new_weights: group(3).spread("d:1"), "0 old zone:a, 1 old zone:b, 2 zone:d" => "create 3 in d", "";
+        scale_in_during_a_roll_counts_what_stays: group(1).spread("a:1 b:1"), "0 old zone:a, 1 old zone:a, 2 zone:a, 3 zone:b, 4 zone:b"
+            => "remove 1, remove 0, remove 4, remove 3", "";
+        paused_roll_counts_all: group(4).spread("a:1 b:1").paused(), "0 old zone:a, 1 old zone:a, 2 zone:b"
+            => "create 3 in b", "paused";
+        kept_volumes_are_used_where_they_are: group(2).spread("a:1 b:1").retained("0:b 1:a"), ""
+            => "create 1 in a, create 0 in b", "";
+        kept_volumes_elsewhere_are_left_alone: group(2).spread("a:1 b:1").retained("0:c 1"), ""
+            => "create 2 in a, create 3 in b", "";
+        kept_volumes_bind_nobody_where_the_scheduler_chooses: group(2).retained("0:c 1"), "" => "create 0, create 1", "";
     }
 }
 

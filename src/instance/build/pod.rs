@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::super::validate::Instance;
 use super::config_map::CONFIG_FILE;
+use super::placement::placement;
 use super::tls::Tls;
 use super::{probe, security_context};
 use crate::api::name;
@@ -63,10 +64,9 @@ fn spec(instance: &Instance, tls: &Tls) -> PodSpec {
         }),
         ..Volume::default()
     };
-    PodSpec {
+    let mut spec = PodSpec {
         hostname: Some(instance.pod_name.clone()),
         subdomain: Some(instance.spec.subdomain.clone()),
-        node_selector: instance.spec.topology.clone(),
         automount_service_account_token: Some(false),
         // Hundreds of variables of other Services would only slow the start.
         enable_service_links: Some(false),
@@ -79,7 +79,9 @@ fn spec(instance: &Instance, tls: &Tls) -> PodSpec {
                 .collect(),
         ),
         ..PodSpec::default()
-    }
+    };
+    placement(instance, &mut spec);
+    spec
 }
 
 fn container(instance: &Instance, tls: &Tls) -> Container {

@@ -1,6 +1,7 @@
 //! The Pod and the `ConfigMap` of whole manifests, from group to bytes, as snapshots. A change of one is a change of
 //! what users get: look at it, and at whether Pods that run may stay (`src/revision.rs` decides that).
 
+use k8s_openapi::api::core::v1::PodSpec;
 use serde_json::{Value, json};
 
 use super::config_map::config_map;
@@ -8,6 +9,7 @@ use super::pod::pod;
 use super::tls::tls;
 use crate::api::Discovery;
 use crate::group::build::instance::instance as instance_of;
+use crate::group::plan::Topology;
 use crate::group::testing::group;
 use crate::instance::validate::validate;
 
@@ -20,7 +22,7 @@ fn discovery() -> Discovery {
 
 /// The first TiProxy's Pod, and its `ConfigMap` as metadata and text.
 fn made(spec: &Value, discovery: &Discovery) -> (Value, String) {
-    let mut object = instance_of(&group(spec), discovery, 0);
+    let mut object = instance_of(&group(spec), discovery, 0, None);
     object.metadata.uid = Some("uid-0".to_owned());
     let instance = validate(&object).unwrap();
     let tls = tls(&instance);
@@ -277,4 +279,49 @@ fn probes_follow_the_tls_of_the_api() {
             .to_string()
             .contains("--insecure")
     );
+}
+
+#[test]
+fn a_topology_is_demanded_and_all_else_is_a_wish() {
+    let pod_in = |topology: Option<Topology>| {
+        let mut object = instance_of(&group(&json!({})), &discovery(), 0, topology.as_ref());
+        object.metadata.uid = Some("uid-0".to_owned());
+        let instance = validate(&object).unwrap();
+        pod(&instance, &tls(&instance)).spec.unwrap()
+    };
+    let keys = |spec: &PodSpec| -> Vec<String> {
+        let constraints = spec.topology_spread_constraints.iter().flatten();
+        constraints
+            .inspect(|constraint| assert_eq!(constraint.when_unsatisfiable, "ScheduleAnyway"))
+            .map(|constraint| constraint.topology_key.clone())
+            .collect()
+    };
+    let free = pod_in(None);
+    assert_eq!(free.node_selector, None);
+    assert_eq!(
+        keys(&free),
+        ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    );
+    let affinity = free.affinity.unwrap().pod_anti_affinity.unwrap();
+    assert_eq!(affinity.required_during_scheduling_ignored_during_execution, None);
+
+    let topology: Topology = [("topology.kubernetes.io/zone".to_owned(), "zone-a".to_owned())].into();
+    let placed = pod_in(Some(topology.clone()));
+    assert_eq!(placed.node_selector, Some(topology));
+    assert_eq!(
+        (keys(&placed), placed.affinity),
+        (vec!["kubernetes.io/hostname".to_owned()], None)
+    );
+}
+
+#[test]
+fn where_a_tiproxy_goes_is_no_part_of_its_revision() {
+    let group = group(&json!({}));
+    let topology: Topology = [("zone".to_owned(), "a".to_owned())].into();
+    let revision = |topology: Option<&Topology>| {
+        validate(&instance_of(&group, &discovery(), 0, topology))
+            .unwrap()
+            .revision
+    };
+    assert_eq!(revision(Some(&topology)), revision(None));
 }

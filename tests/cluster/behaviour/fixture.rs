@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -132,13 +134,16 @@ pub(super) async fn is_ready(test: &Test, manifest: &Value) -> String {
     is_true(test, manifest, "Ready", "AllReady").await
 }
 
-/// UID and resourceVersion of everything that the operator may write beside groups, by kind and name.
+/// UID and resourceVersion of everything that the operator may write beside groups, by kind and name. Kubernetes itself
+/// writes to a `PodDisruptionBudget` whenever it counts, so for that the generation stands in.
 pub(super) async fn versions(test: &Test) -> BTreeMap<(&'static str, String), (String, String)> {
     let mut versions = BTreeMap::new();
     versions.extend(of_kind::<TiProxy>(test, "TiProxy").await);
     versions.extend(of_kind::<Pod>(test, "Pod").await);
     versions.extend(of_kind::<ConfigMap>(test, "ConfigMap").await);
     versions.extend(of_kind::<Service>(test, "Service").await);
+    versions.extend(of_kind::<PodDisruptionBudget>(test, "PodDisruptionBudget").await);
+    versions.extend(of_kind::<NetworkPolicy>(test, "NetworkPolicy").await);
     versions
 }
 
@@ -160,7 +165,10 @@ where
                 (kind, object.name_any()),
                 (
                     object.uid().expect("it has a UID"),
-                    object.resource_version().expect("it has a version"),
+                    match (kind, object.meta().generation) {
+                        ("PodDisruptionBudget", Some(generation)) => generation.to_string(),
+                        _ => object.resource_version().expect("it has a version"),
+                    },
                 ),
             )
         })

@@ -7,12 +7,14 @@ use serde_json::{Value, json};
 
 use crate::harness::Test;
 
-const KINDS: [(&str, &str, &str); 5] = [
+const KINDS: [(&str, &str, &str); 7] = [
     ("core.pingcap.com", "v1alpha1", "TiProxyGroup"),
     ("core.pingcap.com", "v1alpha1", "TiProxy"),
     ("", "v1", "Pod"),
     ("", "v1", "ConfigMap"),
     ("", "v1", "Service"),
+    ("policy", "v1", "PodDisruptionBudget"),
+    ("networking.k8s.io", "v1", "NetworkPolicy"),
 ];
 
 /// The objects of the namespace, as text for comparing; `ConfigMaps` of Kubernetes itself aside.
@@ -55,6 +57,10 @@ fn normalised(kind: &str, object: DynamicObject) -> Value {
             // Where it runs is the scheduler's affair, and how it is that of the kubelet.
             remove(&mut object, "status");
             remove(&mut object["spec"], "nodeName");
+        }
+        "PodDisruptionBudget" => {
+            // Kubernetes counts there.
+            remove(&mut object, "status");
         }
         "Service" => {
             for field in ["clusterIP", "clusterIPs"] {

@@ -15,13 +15,15 @@ use tokio::task::JoinSet;
 use super::wait::eventually;
 
 /// The kinds that are recorded.
-const KINDS: [(&str, &str, &str); 6] = [
+const KINDS: [(&str, &str, &str); 8] = [
     ("core.pingcap.com", "v1alpha1", "Cluster"),
     ("core.pingcap.com", "v1alpha1", "TiProxyGroup"),
     ("core.pingcap.com", "v1alpha1", "TiProxy"),
     ("", "v1", "Pod"),
     ("", "v1", "ConfigMap"),
     ("", "v1", "Service"),
+    ("policy", "v1", "PodDisruptionBudget"),
+    ("networking.k8s.io", "v1", "NetworkPolicy"),
 ];
 
 /// What happened to an object.

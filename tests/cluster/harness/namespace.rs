@@ -65,7 +65,12 @@ where
 pub(crate) async fn print_state(test: &Test) {
     println!("--- {} failed in namespace {}", test.name, test.namespace);
     for arguments in [
-        &["get", "tpg,tp,pods,configmaps,services", "--output", "wide"][..],
+        &[
+            "get",
+            "tpg,tp,pods,configmaps,services,poddisruptionbudgets,networkpolicies",
+            "--output",
+            "wide",
+        ][..],
         &["get", "tpg,tp", "--output", "yaml"],
         &["get", "events"],
     ] {

@@ -31,10 +31,11 @@ fn in_the_background_services_outlive_the_tiproxies() {
             entries.map(|entry| entry.resource_version)
         };
         assert!(deleted("TiProxy").max() < deleted("Service").min());
+        assert!(deleted("TiProxy").max() < deleted("PodDisruptionBudget").min());
         assert!(deleted("TiProxy").max() < deleted("TiProxyGroup").min());
         assert!(deleted("Pod").max() < deleted("TiProxy").max());
-        let counts = ["Pod", "TiProxy", "Service"].map(|kind| deleted(kind).count());
-        assert_eq!(counts, [3, 3, 2]);
+        let counts = ["Pod", "TiProxy", "Service", "PodDisruptionBudget"].map(|kind| deleted(kind).count());
+        assert_eq!(counts, [3, 3, 2, 1]);
         scenario.finish().await;
     });
 }

@@ -71,9 +71,18 @@ pub(crate) fn unrest(at_rest: &[Entry], later: &[Entry]) -> Vec<String> {
     let last = at_rest.last().map_or(0, |entry| entry.resource_version);
     later
         .iter()
-        .filter(|entry| entry.resource_version > last)
+        .filter(|entry| entry.resource_version > last && !is_only_counted(entry))
         .map(|entry| format!("(f) {} at rest", describe(entry)))
         .collect()
+}
+
+/// Whether Kubernetes did no more than to count Pods once again for a `PodDisruptionBudget`.
+pub(crate) fn is_only_counted(entry: &Entry) -> bool {
+    let fields = entry.object.metadata.managed_fields.iter().flatten();
+    let latest = fields.max_by_key(|fields| fields.time.clone());
+    entry.kind == "PodDisruptionBudget"
+        && entry.change == Change::Modified
+        && latest.is_some_and(|fields| fields.subresource.as_deref() == Some("status"))
 }
 
 struct Judge<'a> {

@@ -5,6 +5,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::NamespaceResourceScope;
@@ -13,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tiproxy_operator::api::{TiProxy, TiProxyGroup};
 
-use super::invariants::{Delete, delete_violations, unrest, violations};
+use super::invariants::{Delete, delete_violations, is_only_counted, unrest, violations};
 use crate::harness::Test;
 use crate::harness::audit::Audit;
 use crate::harness::history::{Entry, History};
@@ -233,6 +235,8 @@ impl<'a> Scenario<'a> {
         self.gone::<Pod>(group).await;
         self.gone::<ConfigMap>(group).await;
         self.gone::<Service>(group).await;
+        self.gone::<PodDisruptionBudget>(group).await;
+        self.gone::<NetworkPolicy>(group).await;
     }
 
     /// What happened so far.
@@ -245,7 +249,9 @@ impl<'a> Scenario<'a> {
     pub(crate) async fn calm(&self) {
         let mut last = 0;
         eventually(PATIENCE, "a second passes without a change", async || {
-            let before = std::mem::replace(&mut last, self.entries().await.len());
+            let entries = self.entries().await;
+            let changes = entries.iter().filter(|entry| !is_only_counted(entry)).count();
+            let before = std::mem::replace(&mut last, changes);
             if before == last {
                 return Ok(());
             }

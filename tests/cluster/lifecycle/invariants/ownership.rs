@@ -76,6 +76,7 @@ pub(crate) fn delete_violations(entries: &[Entry], deletes: &[Delete]) -> Vec<St
                 .filter(|entry| {
                     let plural = match entry.kind {
                         "TiProxy" => "tiproxies".to_owned(),
+                        "NetworkPolicy" => "networkpolicies".to_owned(),
                         kind => format!("{}s", kind.to_lowercase()),
                     };
                     plural == delete.resource
