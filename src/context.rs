@@ -4,6 +4,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 
 use crate::api::{Cluster, TiProxy, TiProxyGroup};
 use crate::group::pace::Pace;
+use crate::group::verdict::Verdicts;
+use crate::instance::failed_mount::FailedMount;
 use crate::instance::failures::Failures;
 use crate::report::Reporter;
 use crate::runtime::cache::Cache;
@@ -29,6 +31,8 @@ pub struct Context {
     pub services: Cache<Service>,
     /// Services that lead to PD.
     pub pd_services: Cache<Service>,
+    /// What kubelets say of volumes that they cannot mount into Pods of ours.
+    pub failed_mounts: Cache<FailedMount>,
     /// Clusters.
     pub clusters: Cache<Cluster>,
     /// The only way to write.
@@ -41,6 +45,8 @@ pub struct Context {
     pub failures: Failures,
     /// When the status of each group was written last.
     pub pace: Pace,
+    /// Whether the API server would take the Pods of a group with an overlay.
+    pub verdicts: Verdicts,
 }
 
 impl Context {
@@ -58,6 +64,7 @@ impl Context {
             ("TiProxy", self.instances.is_warm()),
             ("Pod", self.pods.is_warm()),
             ("ConfigMap", self.config_maps.is_warm()),
+            ("Event", self.failed_mounts.is_warm()),
             ("Service", self.services.is_warm()),
             ("PD Service", self.pd_services.is_warm()),
             ("Cluster", self.clusters.is_warm()),

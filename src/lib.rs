@@ -16,6 +16,7 @@ pub mod group;
 pub mod instance;
 pub mod metrics;
 pub mod ownership;
+pub mod pod_overlay;
 pub mod problem;
 pub mod proxy_config;
 pub mod report;

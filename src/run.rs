@@ -13,6 +13,7 @@ use crate::cli::RunArguments;
 use crate::context::Context;
 use crate::group;
 use crate::group::pace::Pace;
+use crate::group::verdict::Verdicts;
 use crate::instance;
 use crate::instance::failures::Failures;
 use crate::metrics::Metrics;
@@ -130,12 +131,14 @@ fn context(
         config_maps: Cache::new(),
         services: Cache::new(),
         pd_services: Cache::new(),
+        failed_mounts: Cache::new(),
         clusters: Cache::new(),
         writer: Writer::new(client.clone()),
         reporter: Reporter::new(events),
         clock,
         failures: Failures::default(),
         pace: Pace::default(),
+        verdicts: Verdicts::default(),
     };
     (context, task)
 }

@@ -81,6 +81,14 @@ pub(super) fn by_us() -> PostParams {
     }
 }
 
+/// Nothing is stored.
+pub(super) fn judged_only() -> PostParams {
+    PostParams {
+        dry_run: true,
+        ..by_us()
+    }
+}
+
 pub(super) fn patched_by_us() -> PatchParams {
     PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
