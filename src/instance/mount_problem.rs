@@ -236,11 +236,12 @@ mod tests {
 
     #[track_caller]
     fn check(scene: &Scene, reason: Reason, told: &str) {
-        let message = match reason {
-            Reason::SecretMissing => format!(
+        let message = if reason == Reason::SecretMissing {
+            format!(
                 "Pod web-tiproxy-0: {told}; create what is missing, and the Pod starts by itself within about two minutes"
-            ),
-            _ => format!("Pod web-tiproxy-0 waits for its volumes: {told}"),
+            )
+        } else {
+            format!("Pod web-tiproxy-0 waits for its volumes: {told}")
         };
         assert_eq!(problem(scene), Some((reason, message)));
     }

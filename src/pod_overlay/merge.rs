@@ -34,7 +34,9 @@ impl Path<'_> {
             }
             Self::Item(parent, index) => {
                 parent.write(text);
-                text.push_str(&format!("[{index}]"));
+                text.push('[');
+                text.push_str(&index.to_string());
+                text.push(']');
             }
         }
     }
@@ -81,7 +83,7 @@ fn lay(slot: &mut Option<Value>, value: &Value, rule: Rule, path: &Path<'_>) -> 
                 Rule::Object(_) | Rule::Whole => whole_list(items, path)?,
             }));
         }
-        scalar => *slot = Some(scalar.clone()),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => *slot = Some(value.clone()),
     }
     Ok(())
 }

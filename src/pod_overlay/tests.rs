@@ -442,7 +442,7 @@ fn json_value(directives: bool) -> impl Strategy<Value = Value> {
 fn object(directives: bool) -> impl Strategy<Value = Map<String, Value>> {
     json_value(directives).prop_filter_map("an object", |value| match value {
         Value::Object(fields) => Some(fields),
-        _ => None,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => None,
     })
 }
 
@@ -455,7 +455,7 @@ fn without_null(value: Value) -> Value {
             .map(|(name, value)| (name, without_null(value)))
             .collect(),
         Value::Array(items) => items.into_iter().map(without_null).collect(),
-        other => other,
+        scalar @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => scalar,
     }
 }
 

@@ -369,20 +369,24 @@ fn a_ca_and_a_pair_are_mounted_into_one_directory_from_one_secret_or_two() {
             one("ours", &all),
         ),
     ] {
-        let mut discovery = discovery();
-        discovery.tls = Some(true);
-        let (pod, _) = made(&template(&json!({"security": {"tls": tls}})), &discovery);
-        let named = |list: &Value, field: &str| -> Value {
-            let mut items = list.as_array().unwrap().iter();
-            items
-                .find(|item| item[field] == volume)
-                .cloned()
-                .unwrap_or_default()
-        };
-        let mut expected = expected;
-        expected["name"] = json!(volume);
-        assert_eq!(named(&pod["spec"]["volumes"], "name"), expected, "{tls}");
-        let mount = named(&pod["spec"]["containers"][0]["volumeMounts"], "name");
-        assert_eq!(mount["readOnly"], true, "{tls}");
+        check_volume(&tls, volume, expected);
     }
+}
+
+/// The volume of this name, beside its name, and that it is mounted.
+fn check_volume(tls: &Value, volume: &str, mut expected: Value) {
+    let mut discovery = discovery();
+    discovery.tls = Some(true);
+    let (pod, _) = made(&template(&json!({"security": {"tls": tls}})), &discovery);
+    let named = |list: &Value| -> Value {
+        let mut items = list.as_array().unwrap().iter();
+        items
+            .find(|item| item["name"] == volume)
+            .cloned()
+            .unwrap_or_default()
+    };
+    expected["name"] = json!(volume);
+    assert_eq!(named(&pod["spec"]["volumes"]), expected, "{tls}");
+    let mount = named(&pod["spec"]["containers"][0]["volumeMounts"]);
+    assert_eq!(mount["readOnly"], true, "{tls}");
 }
