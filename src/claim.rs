@@ -10,7 +10,7 @@ use crate::api::name;
 use crate::ownership::{self, Slot};
 use crate::problem::ExecuteError;
 use crate::runtime::cache::Cache;
-use crate::runtime::write::{Created, Target, Writable, Writer};
+use crate::runtime::write::{Created, Manifest, Target, Writable, Writer};
 
 /// Creates an object. When its name is taken it finds out by whom, past the cache, and writes nothing.
 ///
@@ -22,9 +22,34 @@ pub async fn create<K: Writable>(
     mark: (&str, &str),
     object: &K,
 ) -> Result<(), ExecuteError> {
-    if let Created::Created(_) = writer.create(cache, object).await? {
-        return Ok(());
+    match writer.create(cache, object).await? {
+        Created::Created(_) => Ok(()),
+        Created::AlreadyExists => taken(writer, cache, owner_uid, mark, object).await,
     }
+}
+
+/// As [`create`], of the JSON in a manifest.
+pub async fn create_manifest<K: Writable>(
+    writer: &Writer,
+    cache: &Cache<K>,
+    owner_uid: &str,
+    mark: (&str, &str),
+    manifest: &Manifest<K>,
+) -> Result<(), ExecuteError> {
+    match writer.create_manifest(cache, manifest).await? {
+        Created::Created(_) => Ok(()),
+        Created::AlreadyExists => taken(writer, cache, owner_uid, mark, &manifest.object).await,
+    }
+}
+
+/// Finds out who has the name of an object that was to be created.
+async fn taken<K: Writable>(
+    writer: &Writer,
+    cache: &Cache<K>,
+    owner_uid: &str,
+    mark: (&str, &str),
+    object: &K,
+) -> Result<(), ExecuteError> {
     let namespace = object.namespace().unwrap_or_default();
     let name = object.name_any();
     let found = writer.get::<K>(&namespace, &name).await?;

@@ -6,6 +6,8 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
 use crate::api::{Cluster, TiProxy, TiProxyGroup};
 use crate::group::pace::Pace;
+use crate::group::verdict::Verdicts;
+use crate::instance::failed_mount::FailedMount;
 use crate::instance::failures::Failures;
 use crate::operator_pods::OperatorPods;
 use crate::report::Reporter;
@@ -36,6 +38,8 @@ pub struct Context {
     pub network_policies: Cache<NetworkPolicy>,
     /// Services that lead to PD.
     pub pd_services: Cache<Service>,
+    /// What kubelets say of volumes that they cannot mount into Pods of ours.
+    pub failed_mounts: Cache<FailedMount>,
     /// Clusters.
     pub clusters: Cache<Cluster>,
     /// The only way to write; each controller writes under its own name.
@@ -50,6 +54,8 @@ pub struct Context {
     pub pace: Pace,
     /// The operator's own Pods, when it runs in the cluster.
     pub operator_pods: Option<OperatorPods>,
+    /// Whether the API server would take the Pods of a group with an overlay.
+    pub verdicts: Verdicts,
 }
 
 impl Context {
@@ -67,6 +73,7 @@ impl Context {
             ("TiProxy", self.instances.is_warm()),
             ("Pod", self.pods.is_warm()),
             ("ConfigMap", self.config_maps.is_warm()),
+            ("Event", self.failed_mounts.is_warm()),
             ("Service", self.services.is_warm()),
             ("PodDisruptionBudget", self.disruption_budgets.is_warm()),
             ("NetworkPolicy", self.network_policies.is_warm()),

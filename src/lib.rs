@@ -18,6 +18,7 @@ pub mod instance;
 pub mod metrics;
 pub mod operator_pods;
 pub mod ownership;
+pub mod pod_overlay;
 pub mod problem;
 pub mod proxy_config;
 pub mod report;

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::api::probe::Probes;
@@ -55,6 +56,9 @@ struct PodInputs<'a> {
     discovery: Option<&'a Discovery>,
     #[serde(skip_serializing_if = "Option::is_none")]
     restarted_at: Option<&'a str>,
+    /// Its metadata is changed in place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overlay: Option<&'a BTreeMap<String, Value>>,
 }
 
 impl<'a> PodInputs<'a> {
@@ -75,6 +79,11 @@ impl<'a> PodInputs<'a> {
             security: template.security.as_ref(),
             discovery: spec.discovery.as_ref(),
             restarted_at: spec.restarted_at.as_deref(),
+            overlay: template
+                .overlay
+                .as_ref()
+                .and_then(|overlay| overlay.pod.as_ref()?.spec.as_ref())
+                .filter(|spec| !spec.is_empty()),
         }
     }
 }
@@ -167,7 +176,7 @@ fn hash(spec: &TiProxySpec) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn spec(changes: Value) -> TiProxySpec {
         let mut value = json!({
@@ -195,6 +204,17 @@ mod tests {
             "security": {"tls": {"mysql": {"enabled": true}, "backend": {"enabled": false}}},
         }));
         assert_eq!(name("web", &full), "web-tiproxy-h5lrs6nvnx");
+        let overlay = json!({"pod": {"metadata": {"labels": {"a": "b"}}, "spec": {
+            "hostNetwork": false, "containers": [{"name": "b", "image": "c", "args": []}], "affinity": {"x": 1, "a": 0.5}}}});
+        let overlaid = spec(json!({ "overlay": overlay }));
+        assert_eq!(name("web", &overlaid), "web-tiproxy-q4xwscc4np");
+        let text = r#"{"pod": {"spec": {"affinity": {"a": 0.5, "x": 1}, "containers": [{"args": [], "image": "c",
+            "name": "b"}], "hostNetwork": false}}}"#;
+        let in_another_order: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(
+            name("web", &spec(json!({ "overlay": in_another_order }))),
+            name("web", &overlaid)
+        );
     }
 
     #[test]
@@ -210,6 +230,19 @@ mod tests {
             (json!({"config": "# only a comment\n"}), Change::InPlace),
             (json!({"version": "v1.3.1"}), Change::Roll),
             (json!({"restartedAt": "now"}), Change::Roll),
+            (json!({"overlay": {"pod": {"spec": {}}}}), Change::InPlace),
+            (
+                json!({"overlay": {"pod": {"metadata": {"labels": {"a": "b"}}}}}),
+                Change::InPlace,
+            ),
+            (
+                json!({"overlay": {"pod": {"spec": {"hostNetwork": false}}}}),
+                Change::Roll,
+            ),
+            (
+                json!({"overlay": {"pod": {"spec": {"hostNetwork": null}}}}),
+                Change::Roll,
+            ),
             (json!({"discovery": {"pdAddrs": ["other:2379"]}}), Change::Roll),
             (json!({"probes": {"readiness": {"type": "tcp"}}}), Change::Roll),
         ] {

@@ -14,6 +14,7 @@ use crate::cli::RunArguments;
 use crate::context::Context;
 use crate::group;
 use crate::group::pace::Pace;
+use crate::group::verdict::Verdicts;
 use crate::instance;
 use crate::instance::failures::Failures;
 use crate::metrics::Metrics;
@@ -134,6 +135,7 @@ fn context(
         disruption_budgets: Cache::new(),
         network_policies: Cache::new(),
         pd_services: Cache::new(),
+        failed_mounts: Cache::new(),
         clusters: Cache::new(),
         writer: Writer::new(client.clone(), name::MANAGER_GROUP),
         reporter: Reporter::new(events),
@@ -144,6 +146,7 @@ fn context(
             arguments.operator_namespace.as_deref(),
             &arguments.operator_labels,
         ),
+        verdicts: Verdicts::default(),
     };
     (context, task)
 }

@@ -1,5 +1,5 @@
-//! Labels and annotations of the template, on their way from group to TiProxy to Pod; and those of `spec.service`, on
-//! their way to the client Service.
+//! Labels and annotations of the template, on their way from group to TiProxy to Pod, where those of the overlay join
+//! them; and those of `spec.service`, on their way to the client Service.
 //!
 //! They are changed in place. Each object says in one annotation which of its keys came from the template, so that
 //! a key that leaves the template leaves the objects too, and a key that somebody else put there stays.
@@ -59,6 +59,14 @@ impl TemplateMetadata {
         labels.retain(|key, _| !is_reserved_label(key));
         annotations.remove(ANNOTATION_TEMPLATE_KEYS);
         Self { labels, annotations }
+    }
+
+    /// The same with more keys; where both have one, that of `over` counts.
+    #[must_use]
+    pub fn overlaid(mut self, over: Self) -> Self {
+        self.labels.extend(over.labels);
+        self.annotations.extend(over.annotations);
+        self
     }
 
     /// What an object carries of the template.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{Cluster, TiProxy, TiProxyGroup, name};
 use crate::context::Context;
+use crate::instance::failed_mount::{self, FailedMount};
 use crate::metrics::Metrics;
 use crate::ownership;
 use crate::runtime::cache::Cache;
@@ -47,6 +48,7 @@ impl Watches {
         self.spawn_own(context, queues);
         self.spawn_children(context, queues);
         self.spawn_surroundings(context, queues);
+        self.spawn_failed_mounts(context, queues);
     }
 
     fn spawn_own(&self, context: &Context, queues: &Queues) {
@@ -131,6 +133,22 @@ impl Watches {
                 }
             },
         );
+    }
+
+    fn spawn_failed_mounts(&self, context: &Context, queues: &Queues) {
+        let (pods, instances) = (context.pods.clone(), queues.instances.clone());
+        self.watch(&context.failed_mounts, None)
+            .fields(failed_mount::FIELD_SELECTOR)
+            .prune(FailedMount::prune)
+            .only(FailedMount::may_be_ours, failed_mount::MOST)
+            .dispensable()
+            .spawn(self.plain_api(), move |event: &FailedMount| {
+                let namespace = event.namespace().unwrap_or_default();
+                // A Pod that is not there yet looks at its Events when it comes.
+                if let Some(pod) = pods.get(&namespace, event.pod()) {
+                    add_instance_of(&instances, &*pod);
+                }
+            });
     }
 
     fn watch<K>(&self, cache: &Cache<K>, labels: Option<&str>) -> Watch<K>

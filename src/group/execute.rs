@@ -10,6 +10,7 @@ use super::build::{self, instance::spec_of};
 use super::observe::Observed;
 use super::plan::{Action, Plan, Target as PlanTarget};
 use super::validate::Group;
+use super::verdict::{self, Question, Verdict};
 use crate::api::{Discovery, TiProxy, name};
 use crate::claim;
 use crate::context::Context;
@@ -36,6 +37,15 @@ pub async fn prepare(context: &Context, observed: &Observed) -> Result<(), Execu
         }
     }
     Ok(())
+}
+
+/// Asks the API server whether it would take a Pod, and remembers its verdict.
+pub async fn ask(context: &Context, uid: &str, question: &Question) -> Result<Verdict, ExecuteError> {
+    let verdict = verdict::verdict(context.writer.judge(&question.manifest).await)?;
+    context
+        .verdicts
+        .note(uid, question, verdict.clone(), context.clock.now());
+    Ok(verdict)
 }
 
 /// Carries out a plan.
@@ -152,7 +162,9 @@ pub async fn deletion(context: &Context, observed: &Observed) -> Result<(), Exec
             .cloned()
             .collect();
         claim::set_finalizers(&context.writer, &context.groups, group, &others).await?;
-        context.pace.forget(&group.uid().unwrap_or_default());
+        let uid = group.uid().unwrap_or_default();
+        context.pace.forget(&uid);
+        context.verdicts.forget(&uid);
         return Ok(());
     }
     for instance in observed

@@ -4,6 +4,7 @@
 pub mod build;
 pub mod discovery;
 pub mod execute;
+mod judge;
 pub mod observe;
 pub mod pace;
 pub mod plan;
@@ -13,6 +14,7 @@ pub mod status;
 pub(crate) mod testing;
 pub mod unsupported;
 pub mod validate;
+pub mod verdict;
 pub mod warnings;
 
 use k8s_openapi::jiff::Timestamp;
@@ -23,6 +25,7 @@ use self::observe::Observed;
 use self::plan::Plan;
 use self::status::Planned;
 use self::validate::{Group, Invalid};
+use self::verdict::Refusal;
 use crate::api::{Discovery, TiProxyGroup};
 use crate::context::Context;
 use crate::instance::CONFLICT_RECHECK;
@@ -41,14 +44,29 @@ pub async fn reconcile(context: Context, key: ObjectRef<TiProxyGroup>) -> Result
     let group = validate::validate(&observed.object);
     let now = context.clock.now();
     let discovery = observed.known_discovery();
-    let view = group.as_ref().ok().map(|group| {
+    let mut view = group.as_ref().ok().map(|group| {
         let desired = discovery.as_ref().map(|discovery| group.instance_spec(discovery));
         observed.for_plan(group, desired.as_ref())
     });
-    let plan = view
+    let mut plan = view
         .as_ref()
         .map(|view| plan::plan(view, now))
         .unwrap_or_default();
+    let judged = judge::judge(
+        &context,
+        &observed,
+        group.as_ref().ok(),
+        discovery.as_ref(),
+        &plan,
+        now,
+    )
+    .await;
+    if let Some(view) = view.as_mut().filter(|_| !judged.permits()) {
+        // Nothing is made from this template; scaling in goes on, and so does whatever runs.
+        view.may_create = false;
+        view.may_roll = false;
+        plan = plan::plan(view, now);
+    }
 
     let executed = execute(
         &context,
@@ -57,12 +75,20 @@ pub async fn reconcile(context: Context, key: ObjectRef<TiProxyGroup>) -> Result
         discovery.as_ref(),
         &plan,
     )
-    .await;
+    .await
+    .and(judged.error.map_or(Ok(()), Err));
     if observed.is_leaving_for_good() || executed.as_ref().is_err_and(ReconcileError::is_conflict) {
         return executed.map(|()| Outcome::Done);
     }
     let planned = match (&group, &view) {
-        (Ok(group), Some(view)) => Ok(planned(group, view, discovery.as_ref(), &plan, now)),
+        (Ok(group), Some(view)) => Ok(planned(
+            group,
+            view,
+            discovery.as_ref(),
+            &plan,
+            judged.refusal.as_ref(),
+            now,
+        )),
         (Err(invalid), _) => Err(invalid),
         (Ok(_), None) => return Ok(Outcome::Skipped),
     };
@@ -75,7 +101,7 @@ pub async fn reconcile(context: Context, key: ObjectRef<TiProxyGroup>) -> Result
     )
     .await?;
     match executed {
-        Ok(()) => Ok(Outcome::waiting_for([plan.recheck, pending])),
+        Ok(()) => Ok(Outcome::waiting_for([plan.recheck, pending, judged.recheck])),
         Err(ExecuteError::NameConflict { .. }) => Ok(Outcome::Waiting {
             recheck: Some(CONFLICT_RECHECK),
         }),
@@ -112,6 +138,7 @@ fn planned<'a>(
     view: &plan::Observed,
     discovery: Option<&Discovery>,
     plan: &'a Plan,
+    refusal: Option<&'a Refusal>,
     now: Timestamp,
 ) -> Planned<'a> {
     Planned {
@@ -119,6 +146,7 @@ fn planned<'a>(
         revision: discovery.map(|discovery| revision::name(&group.name, &group.instance_spec(discovery))),
         counts: plan::counts(view, now),
         plan,
+        refusal,
         warnings: discovery
             .map(|discovery| warnings::warnings(group, discovery))
             .unwrap_or_default(),

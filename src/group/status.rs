@@ -6,6 +6,7 @@ use kube::{Resource, ResourceExt};
 use super::observe::Observed;
 use super::plan::{Counts, Plan, Wait};
 use super::validate::{Group, Invalid};
+use super::verdict::Refusal;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::{TiProxy, TiProxyGroupStatus, name};
 use crate::ownership::Slot;
@@ -23,6 +24,8 @@ pub struct Planned<'a> {
     pub counts: Counts,
     /// What is done next.
     pub plan: &'a Plan,
+    /// Why nothing can be made from the template.
+    pub refusal: Option<&'a Refusal>,
     /// What the user should know about the configuration.
     pub warnings: Vec<String>,
 }
@@ -184,6 +187,9 @@ fn progress(
     };
     if let Some(conflict) = foreign(observed, planned.group) {
         return Progress::stalled(Reason::NameConflict, conflict.to_string());
+    }
+    if let Some(refusal) = planned.refusal {
+        return Progress::stalled(refusal.reason, refusal.message.clone());
     }
     if let (None, Err(not_found)) = (&planned.revision, &observed.discovery) {
         let reason = match not_found {

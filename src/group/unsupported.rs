@@ -29,8 +29,16 @@ fn metadata_fields(group: &TiProxyGroup) -> Vec<String> {
         .service
         .as_ref()
         .and_then(|service| service.labels.as_ref());
+    let of_overlay = group
+        .spec
+        .template
+        .spec
+        .overlay
+        .as_ref()
+        .and_then(|overlay| overlay.pod.as_ref()?.metadata.as_ref()?.labels.as_ref());
     let reserved = [
         ("spec.template.metadata.labels", labels),
+        ("spec.template.spec.overlay.pod.metadata.labels", of_overlay),
         ("spec.service.labels", of_service),
     ];
     let drain = metadata
@@ -74,13 +82,16 @@ fn spec_fields(group: &TiProxyGroup) -> Vec<String> {
     .collect()
 }
 
-fn template_fields(template: &TiProxyTemplateSpec) -> [(bool, &'static str); 4] {
+fn template_fields(template: &TiProxyTemplateSpec) -> [(bool, &'static str); 5] {
     let wants_reload = template
         .update_strategy
         .as_ref()
         .is_some_and(|strategy| strategy.config == Some(ConfigUpdateStrategy::HotReload));
     let overlay = template.overlay.as_ref();
-    let has_overlay = overlay.is_some_and(|overlay| overlay.pod.is_some() || overlay.volume_claims.is_some());
+    let has_claims = overlay.is_some_and(|overlay| overlay.volume_claims.is_some());
+    let names_pod = overlay
+        .and_then(|overlay| overlay.pod.as_ref()?.metadata.as_ref())
+        .is_some_and(|metadata| metadata.name.is_some());
     [
         (
             template
@@ -98,8 +109,12 @@ fn template_fields(template: &TiProxyTemplateSpec) -> [(bool, &'static str); 4] 
             "spec.template.spec.updateStrategy.config HotReload (every change of the configuration rolls)",
         ),
         (
-            has_overlay,
-            "spec.template.spec.overlay (Pods are built without it)",
+            has_claims,
+            "spec.template.spec.overlay.volumeClaims (no volume is created)",
+        ),
+        (
+            names_pod,
+            "spec.template.spec.overlay.pod.metadata.name (a Pod is named after its TiProxy)",
         ),
     ]
 }
@@ -165,8 +180,18 @@ mod tests {
             ),
             (
                 json!({}),
-                json!({"overlay": {"pod": {}}}),
-                "spec.template.spec.overlay",
+                json!({"overlay": {"volumeClaims": []}}),
+                "spec.template.spec.overlay.volumeClaims",
+            ),
+            (
+                json!({}),
+                json!({"overlay": {"pod": {"metadata": {"name": "a", "labels": {"a": "b"}}, "spec": {"x": 1}}}}),
+                "spec.template.spec.overlay.pod.metadata.name",
+            ),
+            (
+                json!({}),
+                json!({"overlay": {"pod": {"metadata": {"labels": {"a": "b", "app.kubernetes.io/name": "x"}}}}}),
+                "spec.template.spec.overlay.pod.metadata.labels[app.kubernetes.io/name]",
             ),
         ] {
             let found = of(spec, template);

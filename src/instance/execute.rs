@@ -73,7 +73,9 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
                 .delete(&context.config_maps, target, delete_rule(None))
                 .await?;
         }
-        Action::CreatePod(pod) => claim::create(writer, &context.pods, &uid, mark, &**pod).await?,
+        Action::CreatePod(pod) => {
+            claim::create_manifest(writer, &context.pods, &uid, mark, pod).await?;
+        }
         Action::PatchPod { target, metadata } => {
             writer
                 .patch_metadata(&context.pods, target, json!({ "metadata": metadata }))

@@ -1,12 +1,14 @@
 //! The instance controller: one `TiProxy` becomes one `ConfigMap` and one Pod.
 //!
-//! Volumes, drain, hot reload and the overlay have their place here: a volume is one more builder beside
-//! [`build::pod`], drain and reload are further actions of [`plan`].
+//! Volumes, drain and hot reload have their place here: a volume is one more builder beside [`build::pod`], drain and
+//! reload are further actions of [`plan`].
 
 pub mod belonging;
 pub mod build;
 pub mod execute;
+pub mod failed_mount;
 pub mod failures;
+pub mod mount_problem;
 pub mod observe;
 pub mod plan;
 pub mod pod_state;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
 
+use super::failed_mount::FailedMount;
 use super::failures::Failures;
 use super::pod_state::PodState;
 use super::validate::group_of;
@@ -25,6 +26,8 @@ pub struct Observed {
     pub config_map: Slot<ConfigMap>,
     /// Whether the Cluster asks for a stop of everything but deletion.
     pub paused: bool,
+    /// What kubelets said of volumes that they could not mount into its Pod.
+    pub failed_mounts: Vec<Arc<FailedMount>>,
     /// How many Pods in a row have ended without becoming ready.
     pub failures: u32,
 }
@@ -73,15 +76,17 @@ pub fn observe(context: &Context, namespace: &str, name: &str) -> Option<Observe
             .clusters
             .get(namespace, &cluster.name)
             .is_some_and(|cluster| cluster.spec.paused == Some(true));
+    let pod = pod_name
+        .as_ref()
+        .and_then(|pod_name| context.pods.get(namespace, pod_name));
     Some(Observed {
         pods: context.pods.owned_by(&uid),
-        pod: Slot::of(
-            pod_name
-                .as_ref()
-                .and_then(|pod_name| context.pods.get(namespace, pod_name)),
-            &uid,
-            mark,
-        ),
+        failed_mounts: pod
+            .as_ref()
+            .and_then(|pod| pod.uid())
+            .map(|uid| context.failed_mounts.owned_by(&uid))
+            .unwrap_or_default(),
+        pod: Slot::of(pod, &uid, mark),
         config_map: Slot::of(
             pod_name
                 .as_ref()

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::build::{
     self,
     config_map::config_map,
-    pod::pod,
+    manifest::manifest,
     tls::{Tls, tls},
 };
 use super::observe::Observed;
@@ -19,7 +19,7 @@ use super::pod_state::PodState;
 use super::validate::{Instance, Invalid};
 use crate::api::name;
 use crate::ownership::Slot;
-use crate::runtime::write::{DeleteRule, Target};
+use crate::runtime::write::{DeleteRule, Manifest, Target};
 
 /// One write; it carries all that its executor needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +39,7 @@ pub enum Action {
     /// Deletes the `ConfigMap`.
     DeleteConfigMap(Target),
     /// Creates the Pod.
-    CreatePod(Box<Pod>),
+    CreatePod(Box<Manifest<Pod>>),
     /// Changes labels and annotations of the Pod.
     PatchPod {
         /// The Pod.
@@ -193,7 +193,12 @@ fn plan_pod(observed: &Observed, instance: &Instance, now: Timestamp) -> Plan {
             let mut actions = plan_config_map(observed, config_map(instance, &tls));
             // An adopted one may say something else; the Pod must not start before that is put right.
             if matches!(observed.config_map, Slot::Absent | Slot::Ours(_)) {
-                actions.push(Action::CreatePod(Box::new(pod(instance, &tls))));
+                // Validation has laid the overlay over it already, so that it can be.
+                actions.extend(
+                    manifest(instance, &tls)
+                        .ok()
+                        .map(|pod| Action::CreatePod(Box::new(pod))),
+                );
             }
             Plan {
                 actions,

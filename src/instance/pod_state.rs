@@ -135,7 +135,13 @@ fn problem(pod: &Pod) -> Option<Problem> {
             message,
         });
     }
-    waiting_problem(&pod_name, container(pod)?)
+    // The one that matters first, then those that the overlay adds: the Pod is not ready without them either.
+    let init = status.init_container_statuses.iter().flatten();
+    container(pod)
+        .into_iter()
+        .chain(init)
+        .chain(status.container_statuses.iter().flatten())
+        .find_map(|container| waiting_problem(&pod_name, container))
 }
 
 fn waiting_problem(pod_name: &str, container: &ContainerStatus) -> Option<Problem> {
@@ -150,9 +156,13 @@ fn waiting_problem(pod_name: &str, container: &ContainerStatus) -> Option<Proble
         | "ImageInspectError" => (
             Reason::ImageUnavailable,
             format!(
-                "Pod {pod_name}: image {} cannot be pulled: {detail}; correct spec.template.spec.image or version, or \
-                 make the image available",
-                container.image
+                "Pod {pod_name}: image {} cannot be pulled: {detail}; correct {}, or make the image available",
+                container.image,
+                if container.name == name::CONTAINER {
+                    "spec.template.spec.image or version"
+                } else {
+                    "it in spec.template.spec.overlay.pod"
+                }
             ),
         ),
         "CrashLoopBackOff" | "RunContainerError" | "StartError" => (
@@ -186,8 +196,13 @@ fn crash(pod_name: &str, container: &ContainerStatus) -> String {
                 .unwrap_or_default()
         )
     });
+    let which = if container.name == name::CONTAINER {
+        String::new()
+    } else {
+        format!(" --container {}", container.name)
+    };
     format!(
-        "the container {} ended {} times{how}; see its log with kubectl logs --previous {pod_name}",
+        "the container {} ended {} times{how}; see its log with kubectl logs --previous {pod_name}{which}",
         container.name, container.restart_count
     )
 }

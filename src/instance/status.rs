@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
+use super::mount_problem::mount_problem;
 use super::observe::Observed;
 use super::plan::Plan;
 use super::pod_state::PodState;
@@ -132,9 +133,10 @@ fn progress(
             .unwrap_or_else(|| "the TiProxy is being deleted".to_owned());
         return Progress::working(Reason::Leaving, message);
     }
-    if let Err(invalid) = instance {
-        return Progress::stalled(Reason::InvalidSpec, invalid.to_string());
-    }
+    let instance = match instance {
+        Ok(instance) => instance,
+        Err(invalid) => return Progress::stalled(Reason::InvalidSpec, invalid.to_string()),
+    };
     if let (true, Some(waiting)) = (observed.paused, &plan.waiting) {
         return Progress::working(Reason::Paused, waiting.clone());
     }
@@ -143,7 +145,8 @@ fn progress(
     }
     // A Pod that goes speaks of what was asked for before; calling that stalled would outlive the correction.
     let stays = pod.filter(|pod| !pod.terminating && !plan.replaces_outdated());
-    if let Some(problem) = stays.and_then(|pod| pod.problem.clone()) {
+    let problem = stays.and_then(|pod| pod.problem.clone().or_else(|| mount_problem(observed, instance)));
+    if let Some(problem) = problem {
         return if problem.reason == Reason::NotReady {
             Progress::working(Reason::NotReady, problem.message)
         } else {

@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::build;
+use super::failed_mount::FailedMount;
 use super::observe::Observed;
 use super::plan::{self, Plan};
 use super::validate::{Instance, Invalid, validate};
@@ -84,6 +85,7 @@ pub(crate) struct Scene {
     pub(crate) config_map: Option<ConfigMap>,
     pub(crate) paused: bool,
     pub(crate) failures: u32,
+    pub(crate) failed_mounts: Vec<Arc<FailedMount>>,
     pub(crate) now: Timestamp,
 }
 
@@ -111,6 +113,7 @@ impl Scene {
             config_map: Some(config_map),
             paused: false,
             failures: 0,
+            failed_mounts: Vec::new(),
             now: now(),
         }
     }
@@ -132,6 +135,14 @@ impl Scene {
 
     pub(crate) fn paused(mut self) -> Self {
         self.paused = true;
+        self
+    }
+
+    /// An Event of the kubelet about a volume of the Pod.
+    pub(crate) fn failed_mount(mut self, seconds_ago: i64, message: &str) -> Self {
+        let event = json!({"message": message, "lastTimestamp": ago(seconds_ago)});
+        self.failed_mounts
+            .push(Arc::new(serde_json::from_value(event).unwrap()));
         self
     }
 
@@ -172,6 +183,7 @@ impl Scene {
             config_map: Slot::of(self.config_map.clone().map(Arc::new), &uid, mark),
             paused: self.paused,
             failures: self.failures,
+            failed_mounts: self.failed_mounts.clone(),
         }
     }
 

@@ -2,7 +2,10 @@
 
 use kube::ResourceExt;
 
+use super::build::manifest::manifest;
+use super::build::tls::tls;
 use crate::api::{Discovery, TiProxy, TiProxySpec, name};
+use crate::pod_overlay::OverlayError;
 use crate::problem::sentences;
 use crate::proxy_config::{self, Diagnosis, UserConfig};
 use crate::revision;
@@ -51,6 +54,9 @@ pub enum Invalid {
     /// The configuration cannot be carried out.
     #[error("spec.template.spec.config: {}", sentences(.0))]
     Config(Vec<Diagnosis>),
+    /// The overlay cannot be laid over the Pod.
+    #[error(transparent)]
+    Overlay(#[from] OverlayError),
 }
 
 /// The group that a TiProxy belongs, or once belonged, to.
@@ -88,17 +94,33 @@ pub fn validate(instance: &TiProxy) -> Result<Instance, Invalid> {
     };
     let config =
         proxy_config::parse(spec.template.config.as_deref().unwrap_or_default()).map_err(Invalid::Config)?;
-    Ok(Instance {
+    let instance = Instance {
         pod_name: name::pod(&group, &name),
         namespace: instance.namespace().unwrap_or_default(),
         uid: instance.uid().unwrap_or_default(),
         cluster: spec.cluster.name.clone(),
         revision: revision::name(&group, &spec),
-        template_metadata: TemplateMetadata::of_object(&instance.metadata),
+        template_metadata: pod_metadata(instance),
         name,
         group,
         spec,
         discovery,
         config,
-    })
+    };
+    manifest(&instance, &tls(&instance))?;
+    Ok(instance)
+}
+
+/// What the template gives the Pod, with the metadata of the overlay over it.
+fn pod_metadata(instance: &TiProxy) -> TemplateMetadata {
+    let of_template = TemplateMetadata::of_object(&instance.metadata);
+    let overlay = instance.spec.template.overlay.as_ref();
+    let metadata = overlay
+        .and_then(|overlay| overlay.pod.as_ref())
+        .and_then(|pod| pod.metadata.clone())
+        .unwrap_or_default();
+    of_template.overlaid(TemplateMetadata::new(
+        metadata.labels.unwrap_or_default(),
+        metadata.annotations.unwrap_or_default(),
+    ))
 }

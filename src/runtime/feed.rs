@@ -15,6 +15,7 @@ use super::view::{Key, version_of};
 #[derive(Debug)]
 pub(crate) struct Feed<K: Resource> {
     cache: Cache<K>,
+    limits: Limits<K>,
     /// The list that is being read, if one is.
     list: Option<Vec<Arc<K>>>,
 }
@@ -26,9 +27,40 @@ pub(crate) enum Decoded<K> {
     Unreadable(Box<ObjectMeta>),
 }
 
+/// Which objects are taken at all.
+#[derive(Debug)]
+pub(crate) struct Limits<K> {
+    pub(crate) keep: fn(&K) -> bool,
+    pub(crate) most: usize,
+}
+
+impl<K> Clone for Limits<K> {
+    fn clone(&self) -> Self {
+        Self { ..*self }
+    }
+}
+
+impl<K> Default for Limits<K> {
+    fn default() -> Self {
+        Self {
+            keep: |_| true,
+            most: usize::MAX,
+        }
+    }
+}
+
 impl<K: Resource> Feed<K> {
+    #[cfg(test)]
     pub(crate) fn new(cache: Cache<K>) -> Self {
-        Self { cache, list: None }
+        Self::within(cache, Limits::default())
+    }
+
+    pub(crate) fn within(cache: Cache<K>, limits: Limits<K>) -> Self {
+        Self {
+            cache,
+            limits,
+            list: None,
+        }
     }
 
     /// Takes one event, and returns what to touch now that the cache holds the new state.
@@ -86,6 +118,7 @@ impl<K: Resource> Feed<K> {
 
     fn delete(&mut self, object: Decoded<K>) -> Vec<Arc<K>> {
         let object = match object {
+            Decoded::Object(object) if !(self.limits.keep)(&object) => return Vec::new(),
             Decoded::Object(mut object) => {
                 self.cache.prune(&mut object);
                 Arc::new(object)
@@ -111,11 +144,21 @@ impl<K: Resource> Feed<K> {
     /// its owner would replace what is still there.
     fn receive(&self, object: Decoded<K>) -> Option<Arc<K>> {
         match object {
+            Decoded::Object(object) if !(self.limits.keep)(&object) || !self.has_room(&object) => None,
             Decoded::Object(mut object) => {
                 self.cache.prune(&mut object);
                 Some(Arc::new(object))
             }
             Decoded::Unreadable(meta) => self.last_readable(&meta),
+        }
+    }
+
+    /// Whether the object is known, or one more may be.
+    fn has_room(&self, object: &K) -> bool {
+        let known = self.list.as_ref().map_or_else(|| self.cache.len(), Vec::len);
+        known < self.limits.most || {
+            let key = Key::of(object);
+            self.cache.get(&key.namespace, &key.name).is_some()
         }
     }
 
@@ -353,6 +396,24 @@ mod tests {
             ["a/1@1"]
         );
         assert!(feed.cache.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_wanted_and_what_is_too_much_is_left_out() {
+        let limits = Limits {
+            keep: |object: &ConfigMap| object.metadata.name.as_deref() != Some("other"),
+            most: 2,
+        };
+        let mut feed = Feed::within(Cache::new(), limits);
+        let many = ["other", "a", "b", "c"].map(|name| config_map(name, name, 1));
+        assert_eq!(run(&mut feed, list(many)), ["a/a@1", "b/b@1"]);
+        assert_eq!(run(&mut feed, [apply(config_map("d", "d", 2))]), [""; 0]);
+        assert_eq!(run(&mut feed, [apply(config_map("other", "other", 3))]), [""; 0]);
+        assert_eq!(run(&mut feed, [apply(config_map("a", "a", 4))]), ["a/a@4"]);
+        assert_eq!(run(&mut feed, [delete(config_map("other", "other", 5))]), [""; 0]);
+        assert_eq!(run(&mut feed, [delete(config_map("b", "b", 6))]), ["b/b@6"]);
+        assert_eq!(run(&mut feed, [apply(config_map("d", "d", 7))]), ["d/d@7"]);
+        assert_eq!(briefs(&feed.cache.all()), ["a/a@4", "d/d@7"]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::cache::Cache;
 use super::fault::{Complaints, Fault};
-use super::feed::{Decoded, Feed};
+use super::feed::{Decoded, Feed, Limits};
 use super::jitter::Jitter;
 use crate::metrics::{Metrics, WatchMetrics};
 
@@ -38,6 +38,8 @@ const FORGET_BACKOFF_AFTER: Duration = Duration::from_mins(2);
 pub struct Watch<K: Resource> {
     pub(super) cache: Cache<K>,
     pub(super) config: watcher::Config,
+    limits: Limits<K>,
+    is_dispensable: bool,
     pub(super) metrics: Metrics,
     pub(super) jitter: Jitter,
     pub(super) shutdown: CancellationToken,
@@ -58,6 +60,8 @@ where
         Self {
             cache,
             config: watcher::Config::default(),
+            limits: Limits::default(),
+            is_dispensable: false,
             metrics,
             jitter: Jitter::random(),
             shutdown,
@@ -73,10 +77,32 @@ where
         self
     }
 
+    /// Selects by fields, beside what [`Watch::config`] selects.
+    #[must_use]
+    pub fn fields(mut self, selector: &str) -> Self {
+        self.config.field_selector = Some(selector.to_owned());
+        self
+    }
+
     /// Sets what is cut off every object before it is kept, besides the managed fields.
     #[must_use]
     pub fn prune(self, prune: fn(&mut K)) -> Self {
         self.cache.set_prune(prune);
+        self
+    }
+
+    /// Takes only objects of which `keep` is true, and never more than `most`; the rest is as if it was not there.
+    #[must_use]
+    pub fn only(mut self, keep: fn(&K) -> bool, most: usize) -> Self {
+        self.limits = Limits { keep, most };
+        self
+    }
+
+    /// Lets the cache count as warm when the kind cannot be read: its objects only help to explain, and nobody should
+    /// wait for them.
+    #[must_use]
+    pub fn dispensable(mut self) -> Self {
+        self.is_dispensable = true;
         self
     }
 
@@ -129,6 +155,7 @@ pub(super) struct Driver<K: Resource> {
     feed: Feed<K>,
     cache: Cache<K>,
     touch: Touch<K>,
+    is_dispensable: bool,
     metrics: WatchMetrics,
     complaints: Complaints,
     pace: Pace,
@@ -141,9 +168,10 @@ where
     pub(super) fn new(watch: &Watch<K>, touch: Touch<K>) -> Self {
         let kind = K::kind(&()).into_owned();
         Self {
-            feed: Feed::new(watch.cache.clone()),
+            feed: Feed::within(watch.cache.clone(), watch.limits.clone()),
             cache: watch.cache.clone(),
             touch,
+            is_dispensable: watch.is_dispensable,
             metrics: watch.metrics.watch(&kind),
             complaints: Complaints::default(),
             pace: Pace::new(watch.jitter.clone()),
@@ -168,6 +196,9 @@ where
                     let fault = Fault::of(&error);
                     self.metrics.error(fault.as_str());
                     self.complaints.failed(&self.kind, fault, &error);
+                    if self.is_dispensable {
+                        self.cache.mark_warm();
+                    }
                     return fault;
                 }
                 // kube's watcher never ends; a stream that does is polled again after a delay.

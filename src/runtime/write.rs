@@ -1,6 +1,7 @@
 //! The writing rules: every write names its author, is validated strictly, and carries what it was decided for.
 
 mod call;
+mod manifest;
 
 use axum::http::Request;
 use kube::api::{DeleteParams, GetParams, Patch, Preconditions, PropagationPolicy};
@@ -10,7 +11,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use self::call::{Call, as_json_patch, patched_by, posted_by, validated_strictly};
+pub use self::manifest::Manifest;
+
+use self::call::{Call, as_json_patch, judged_only, patched_by, posted_by, validated_strictly};
 use super::cache::Cache;
 use super::write_error::{WriteError, WriteFailure};
 
@@ -128,6 +131,44 @@ impl Writer {
         match self.write(&call, request, cache).await {
             Ok(created) => Ok(Created::Created(created)),
             Err(error) if error.reason == WriteFailure::AlreadyExists => Ok(Created::AlreadyExists),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// As [`Writer::create`], of the JSON in a manifest: fields that `K` does not know are sent too.
+    ///
+    /// # Errors
+    /// Fails if the API server refuses the object or cannot be reached.
+    pub async fn create_manifest<K: Writable>(
+        &self,
+        cache: &Cache<K>,
+        manifest: &Manifest<K>,
+    ) -> Result<Created<K>, WriteError> {
+        let call = Call::to("create", &manifest.object);
+        let request = call
+            .requests::<K>()
+            .create(&posted_by(self.manager), manifest.bytes());
+        match self.write(&call, request, cache).await {
+            Ok(created) => Ok(Created::Created(created)),
+            Err(error) if error.reason == WriteFailure::AlreadyExists => Ok(Created::AlreadyExists),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks whether the object could be created, and stores nothing: a dry run, with strict validation and admission.
+    /// That its name is taken is no reason why it could not.
+    ///
+    /// # Errors
+    /// Fails if the API server refuses the object or cannot be reached.
+    pub async fn judge<K: Writable>(&self, manifest: &Manifest<K>) -> Result<(), WriteError> {
+        let call = Call::to("check", &manifest.object);
+        let request = call
+            .requests::<K>()
+            .create(&judged_only(self.manager), manifest.bytes());
+        match self.send::<Value>(&call, request.map(validated_strictly)).await {
+            Ok(_) => Ok(()),
+            // Validation and admission come before the name.
+            Err(error) if error.reason == WriteFailure::AlreadyExists => Ok(()),
             Err(error) => Err(error),
         }
     }

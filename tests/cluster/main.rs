@@ -19,4 +19,5 @@ mod group_objects;
 mod harness;
 mod harness_test;
 mod lifecycle;
+mod overlay;
 mod placement;

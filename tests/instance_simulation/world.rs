@@ -325,6 +325,7 @@ impl World {
             config_map: Slot::of(config_map.map(Arc::new), &uid, mark),
             paused: self.state().cluster_paused,
             failures: self.failures,
+            failed_mounts: Vec::new(),
             object,
         })
     }
@@ -436,7 +437,7 @@ impl World {
             Action::CreateConfigMap(config_map) => state.create_config_map((**config_map).clone(), now),
             Action::ReplaceConfigMap(config_map) => state.replace_config_map((**config_map).clone()),
             Action::DeleteConfigMap(target) => state.delete_config_map(target),
-            Action::CreatePod(pod) => state.create_pod((**pod).clone(), now),
+            Action::CreatePod(pod) => state.create_pod(pod.object.clone(), now),
             Action::PatchPod { target, metadata } => {
                 state.change_pod(target, false, |pod| merge_metadata(pod, metadata))
             }
@@ -557,7 +558,7 @@ impl World {
             }
             Action::CreatePod(pod) => {
                 assert!(left.is_empty(), "a second Pod beside {left:?}");
-                assert!(belongs(&**pod, &uid) && pod.name_any() == POD);
+                assert!(belongs(&pod.object, &uid) && pod.object.name_any() == POD);
                 assert!(observed.object.metadata.deletion_timestamp.is_none());
             }
             // A patch carries the UID only: it may meet a Pod of ours that was orphaned meanwhile.

@@ -30,6 +30,7 @@ fn told_at(observed: &Observed, now: Timestamp) -> TiProxyGroupStatus {
         revision: desired.map(|desired| revision::name(&group.name, &desired)),
         counts: counts(&view, now),
         plan: &plan,
+        refusal: None,
         warnings: Vec::new(),
     };
     status(observed, Ok(&planned), &[], None, now)
@@ -231,4 +232,50 @@ fn counters_and_revisions() {
     let spec = group(&json!({})).instance_spec(&discovery());
     assert_eq!(status.current_revision, Some(revision::name("web", &spec)));
     assert_eq!(status.current_revision, status.update_revision);
+}
+
+#[test]
+fn a_template_that_is_refused_is_told_while_what_runs_is_counted() {
+    let group = group(&json!({}));
+    let instances = (0..3)
+        .map(|ordinal| instance(&group, ordinal, &json!({})))
+        .collect();
+    let observed = observed(
+        object(&json!({"template": {"spec": {"version": "v1.3.1"}}})),
+        instances,
+    );
+    let group = validate(&observed.object).unwrap();
+    let desired = group.instance_spec(&discovery());
+    let mut view = observed.for_plan(&group, Some(&desired));
+    let free = plan::plan(&view, now());
+    view.may_create = false;
+    view.may_roll = false;
+    let plan = plan::plan(&view, now());
+    assert!(!free.actions.is_empty() && plan.actions.is_empty());
+    let refusal = Refusal {
+        reason: Reason::InvalidSpec,
+        message: "spec.template.spec.overlay.pod: no".to_owned(),
+    };
+    let planned = Planned {
+        group: &group,
+        revision: Some(revision::name(&group.name, &desired)),
+        counts: counts(&view, now()),
+        plan: &plan,
+        refusal: Some(&refusal),
+        warnings: Vec::new(),
+    };
+    let status = status(&observed, Ok(&planned), &[], None, now());
+    let stalled = condition::find(&status.conditions, "Stalled").unwrap();
+    assert_eq!(
+        (
+            stalled.status.as_str(),
+            stalled.reason.as_str(),
+            stalled.message.as_str()
+        ),
+        ("True", "InvalidSpec", refusal.message.as_str())
+    );
+    assert_eq!(
+        (status.ready_replicas, status.updated_replicas),
+        (Some(3), Some(0))
+    );
 }

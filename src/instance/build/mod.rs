@@ -1,6 +1,7 @@
 //! What a TiProxy is made of: pure functions from a validated [`super::validate::Instance`] to objects.
 
 pub mod config_map;
+pub mod manifest;
 mod placement;
 pub mod pod;
 pub mod probe;

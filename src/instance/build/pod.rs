@@ -16,8 +16,8 @@ use super::{probe, security_context};
 use crate::api::name;
 use crate::api::quantity::Quantity as QuantitySpec;
 
-const CONFIG_VOLUME: &str = "ti-config";
-const CONFIG_DIRECTORY: &str = "/etc/tiproxy";
+pub(super) const CONFIG_VOLUME: &str = "ti-config";
+pub(super) const CONFIG_DIRECTORY: &str = "/etc/tiproxy";
 /// Seconds beside the three timers: PD out of reach (15), leaving etcd (2), metering (10), and some to spare.
 const GRACE_MARGIN_SECONDS: i64 = 30;
 
@@ -184,9 +184,12 @@ fn go_max_procs(resources: Option<&ResourceRequirements>) -> Option<Vec<EnvVar>>
     }])
 }
 
-/// Time for the preStop sleep, TiProxy's two graceful timers, and what comes after them.
+/// How long the Pod has to end: what the overlay says, or time for the preStop sleep, TiProxy's two graceful timers, and what comes after them.
 #[must_use]
 pub fn termination_grace_period_seconds(instance: &Instance) -> i64 {
+    if let Some(seconds) = super::manifest::overlaid_grace_period_seconds(instance) {
+        return seconds;
+    }
     instance.spec.template.pre_stop_sleep_seconds()
         + i64::from(instance.config.graceful_wait_seconds())
         + i64::from(instance.config.graceful_close_seconds())

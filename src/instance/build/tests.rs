@@ -325,3 +325,115 @@ fn where_a_tiproxy_goes_is_no_part_of_its_revision() {
     };
     assert_eq!(revision(Some(&topology)), revision(None));
 }
+
+#[test]
+fn a_ca_and_a_pair_are_mounted_into_one_directory_from_one_secret_or_two() {
+    let items = |keys: &[&str]| -> Value {
+        let item = |key: &&str| json!({"key": key, "path": key});
+        keys.iter().map(item).collect()
+    };
+    let one = |secret: &str, keys: &[&str]| json!({"secret": {"secretName": secret, "items": items(keys)}});
+    let two = |ca: &str, pair: &str| {
+        json!({"projected": {"sources": [
+            {"secret": {"name": ca, "items": items(&["ca.crt"])}},
+            {"secret": {"name": pair, "items": items(&["tls.crt", "tls.key"])}},
+        ]}})
+    };
+    let all = ["ca.crt", "tls.crt", "tls.key"];
+    let pair = ["tls.crt", "tls.key"];
+    let on = |more: Value| {
+        let mut tls = json!({"enabled": true});
+        crate::instance::testing::lay_over(&mut tls, &more);
+        tls
+    };
+    let ca = json!({"ca": {"name": "our-ca"}});
+    let both = json!({"ca": {"name": "our-ca"}, "certKeyPair": {"name": "our-pair"}});
+    let same = json!({"ca": {"name": "ours"}, "certKeyPair": {"name": "ours"}});
+    let auth = |auth: &str, more: &Value| {
+        let mut tls = on(more.clone());
+        tls["clientAuth"] = json!(auth);
+        tls
+    };
+    let (server, cluster) = ("web-tiproxy-server-secret", "web-tiproxy-cluster-secret");
+    let tidb = "web-tiproxy-tidb-secret";
+    let (sql_volume, http_volume) = ("ti-tiproxy-sql-tls", "ti-tiproxy-http-tls");
+    let (pd_volume, tidb_volume) = ("ti-tls", "ti-tiproxy-tidb-tls");
+    let mutual = |more: &Value| {
+        let mut tls = on(more.clone());
+        tls["mutual"] = json!(true);
+        tls
+    };
+    for (tls, volume, expected) in [
+        (json!({"mysql": on(json!({}))}), sql_volume, one(server, &all)),
+        (
+            json!({"mysql": on(ca.clone())}),
+            sql_volume,
+            two("our-ca", server),
+        ),
+        (
+            json!({"mysql": on(both.clone())}),
+            sql_volume,
+            two("our-ca", "our-pair"),
+        ),
+        (json!({"mysql": on(same.clone())}), sql_volume, one("ours", &all)),
+        (
+            json!({"mysql": auth("NoClientCert", &both)}),
+            sql_volume,
+            one("our-pair", &pair),
+        ),
+        (
+            json!({"mysql": auth("RequireClientCert", &both)}),
+            sql_volume,
+            two("our-ca", "our-pair"),
+        ),
+        (
+            json!({"backend": on(json!({}))}),
+            tidb_volume,
+            one(tidb, &["ca.crt"]),
+        ),
+        (
+            json!({"backend": mutual(&json!({}))}),
+            tidb_volume,
+            one(tidb, &all),
+        ),
+        (
+            json!({"backend": mutual(&both)}),
+            tidb_volume,
+            two("our-ca", "our-pair"),
+        ),
+        (
+            json!({"backend": mutual(&json!({"insecureSkipTLSVerify": true}))}),
+            tidb_volume,
+            one(tidb, &pair),
+        ),
+        (json!({}), pd_volume, one(cluster, &all)),
+        (json!({}), http_volume, one(cluster, &all)),
+        (json!({"cluster": ca}), pd_volume, two("our-ca", cluster)),
+        (json!({"cluster": both}), http_volume, two("our-ca", "our-pair")),
+        (
+            json!({"cluster": both, "server": on(same)}),
+            http_volume,
+            one("ours", &all),
+        ),
+    ] {
+        check_volume(&tls, volume, expected);
+    }
+}
+
+/// The volume of this name, beside its name, and that it is mounted.
+fn check_volume(tls: &Value, volume: &str, mut expected: Value) {
+    let mut discovery = discovery();
+    discovery.tls = Some(true);
+    let (pod, _) = made(&template(&json!({"security": {"tls": tls}})), &discovery);
+    let named = |list: &Value| -> Value {
+        let mut items = list.as_array().unwrap().iter();
+        items
+            .find(|item| item["name"] == volume)
+            .cloned()
+            .unwrap_or_default()
+    };
+    expected["name"] = json!(volume);
+    assert_eq!(named(&pod["spec"]["volumes"]), expected, "{tls}");
+    let mount = named(&pod["spec"]["containers"][0]["volumeMounts"]);
+    assert_eq!(mount["readOnly"], true, "{tls}");
+}

@@ -75,6 +75,31 @@ pub fn tls(instance: &Instance) -> Tls {
     tls
 }
 
+/// The field that asks for a volume with certificates; `None` for any other volume.
+#[must_use]
+pub fn asked_by(instance: &Instance, volume: &str) -> Option<&'static str> {
+    let security = instance.spec.template.security.as_ref();
+    let tls = security.and_then(|security| security.tls.as_ref());
+    let cluster = if tls.is_some_and(|tls| tls.cluster.is_some()) {
+        "spec.template.spec.security.tls.cluster"
+    } else {
+        "the Cluster's spec.tlsCluster"
+    };
+    let server = if tls.is_some_and(|tls| tls.server.is_some()) {
+        "spec.template.spec.security.tls.server"
+    } else {
+        cluster
+    };
+    [
+        (CLUSTER, cluster),
+        (HTTP, server),
+        (SQL, "spec.template.spec.security.tls.mysql"),
+        (BACKEND, "spec.template.spec.security.tls.backend"),
+    ]
+    .into_iter()
+    .find_map(|(place, field)| (place.volume == volume).then_some(field))
+}
+
 fn cluster(instance: &Instance, spec: &TlsSpec, tls: &mut Tls) {
     let (ca, pair) = cluster_secrets(instance, spec);
     let skip_ca = spec

@@ -24,7 +24,7 @@ fn in_words(action: &Action) -> String {
             format!("replace config map {}", at(&target))
         }
         Action::DeleteConfigMap(target) => format!("delete config map {}", at(target)),
-        Action::CreatePod(pod) => format!("create pod {}", pod.name_any()),
+        Action::CreatePod(pod) => format!("create pod {}", pod.object.name_any()),
         Action::PatchPod { target, metadata } => {
             format!("patch pod {} {}", at(target), Value::Object(metadata.clone()))
         }

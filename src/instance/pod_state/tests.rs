@@ -90,9 +90,38 @@ fn what_keeps_a_pod_from_becoming_ready_is_said_with_what_to_do() {
 }
 
 #[test]
+fn a_container_that_the_overlay_adds_is_named_too() {
+    let of = |list: &str, reason: &str| {
+        let mut status = waiting("PodInitializing", "");
+        status[list] = waiting(reason, "not found")["containerStatuses"].clone();
+        status[list][0]["name"] = json!("helper");
+        status[list][0]["image"] = json!("helper:1");
+        PodState::of(&pod(&status)).problem.unwrap()
+    };
+    for list in ["initContainerStatuses", "containerStatuses"] {
+        let problem = of(list, "CrashLoopBackOff");
+        assert_eq!(
+            (problem.reason, problem.message.as_str()),
+            (
+                Reason::CrashLooping,
+                "Pod web-tiproxy-0: the container helper ended 4 times; see its log with kubectl logs --previous \
+                 web-tiproxy-0 --container helper"
+            )
+        );
+        let problem = of(list, "ErrImagePull");
+        assert_eq!(
+            (problem.reason, problem.message.as_str()),
+            (
+                Reason::ImageUnavailable,
+                "Pod web-tiproxy-0: image helper:1 cannot be pulled: not found; correct it in \
+                 spec.template.spec.overlay.pod, or make the image available"
+            )
+        );
+    }
+}
+
+#[test]
 fn what_only_takes_time_is_no_problem() {
-    let mut elsewhere = waiting("CrashLoopBackOff", "");
-    elsewhere["containerStatuses"][0]["name"] = json!("sidecar");
     for status in [
         json!(null),
         json!({"phase": "Pending"}),
@@ -100,7 +129,6 @@ fn what_only_takes_time_is_no_problem() {
         waiting("PodInitializing", ""),
         json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]}),
         ready_status(1),
-        elsewhere,
     ] {
         assert_eq!(PodState::of(&pod(&status)).problem, None, "{status}");
     }

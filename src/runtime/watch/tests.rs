@@ -235,6 +235,19 @@ async fn a_watch_that_ends_is_taken_up_where_it_was() {
     assert!(calls[2].uri.ends_with("&resourceVersion=6"), "{}", calls[2].uri);
 }
 
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_dispensable_kind_that_cannot_be_read() {
+    for dispensable in [true, false] {
+        let (_, client) = fake_api(|_| Reply::status(403, "Forbidden", "no"));
+        let cache = Cache::<ConfigMap>::new();
+        let watch = Watch::new(cache.clone(), Metrics::new().unwrap(), CancellationToken::new());
+        let watch = if dispensable { watch.dispensable() } else { watch };
+        watch.fields("reason=a").spawn(Api::all(client), |_| {});
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(cache.is_warm(), dispensable);
+    }
+}
+
 #[test]
 fn delays_grow_until_the_watch_works_again() {
     let mut pace = Pace::new(Jitter::seeded(1));

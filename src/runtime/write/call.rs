@@ -81,6 +81,14 @@ pub(super) fn posted_by(manager: &str) -> PostParams {
     }
 }
 
+/// Nothing is stored.
+pub(super) fn judged_only(manager: &str) -> PostParams {
+    PostParams {
+        dry_run: true,
+        ..posted_by(manager)
+    }
+}
+
 pub(super) fn patched_by(manager: &str) -> PatchParams {
     PatchParams {
         field_manager: Some(manager.to_owned()),

@@ -57,6 +57,42 @@ async fn create_posts_with_author_and_strict_validation_and_records_the_answer()
 }
 
 #[tokio::test]
+async fn a_manifest_is_sent_with_all_that_it_holds() {
+    let (calls, writer, _) = writer(answer);
+    let cache = Cache::of([]);
+    let manifest = Manifest::of(config_map("a", "1", 5)).with_spec(json!({"colour": "red"}));
+    writer.create_manifest(&cache, &manifest).await.unwrap();
+    assert_eq!(briefs(&cache.all()), [ANSWERED]);
+    assert_eq!(only(&calls).body["spec"]["colour"], "red");
+}
+
+#[tokio::test]
+async fn a_judgement_stores_nothing_and_is_strict() {
+    let (calls, writer, cache) = writer(answer);
+    let manifest = Manifest::of(config_map("a", "1", 5)).anonymous("check".to_owned());
+    writer.judge(&manifest).await.unwrap();
+    let call = only(&calls);
+    let uri =
+        "/api/v1/namespaces/ns/configmaps?&dryRun=All&fieldManager=tiproxy-operator&fieldValidation=Strict";
+    assert_eq!((call.method.as_str(), call.uri.as_str()), ("POST", uri));
+    assert_eq!(call.body["metadata"]["name"], "check");
+    assert_eq!(briefs(&cache.all()), ["a/1@5"]);
+}
+
+#[tokio::test]
+async fn a_judgement_is_the_api_server_s_but_for_the_name() {
+    for (code, reason, expected) in [
+        (409, "AlreadyExists", None),
+        (422, "Invalid", Some(WriteFailure::Invalid)),
+        (503, "", Some(WriteFailure::Transient)),
+    ] {
+        let (_, writer, _) = writer(move |_| Reply::status(code, reason, "its words"));
+        let answer = writer.judge(&Manifest::of(config_map("a", "1", 5))).await;
+        assert_eq!(answer.err().map(|error| error.reason), expected, "{code}");
+    }
+}
+
+#[tokio::test]
 async fn a_name_that_is_taken_is_not_an_error_of_create() {
     let (_, writer, cache) = writer(|_| Reply::status(409, "AlreadyExists", "already exists"));
     assert_eq!(

@@ -126,7 +126,8 @@ fn what_has_no_effect_is_named() {
             json!([{"type": "EvenlySpread", "evenlySpread": {"topologies": [{"topology": {"zone": "a"}}]}}]);
         web["spec"]["networkPolicy"] = json!({"enabled": true});
         web["spec"]["template"]["spec"]["drain"] = json!({"timeoutSeconds": 5});
-        web["spec"]["template"]["spec"]["overlay"] = json!({"pod": {"metadata": {"labels": {"a": "b"}}}});
+        web["spec"]["template"]["spec"]["overlay"] =
+            json!({"pod": {"metadata": {"labels": {"app.kubernetes.io/name": "b"}}}});
         web["spec"]["template"]["spec"]["volumes"] =
             json!([{"name": "log", "mounts": [{"mountPath": "/log"}], "storage": "1Gi"}]);
         test.apply(&web).await;
@@ -152,7 +153,7 @@ fn what_has_no_effect_is_named() {
                 "spec.schedulePolicies",
                 "spec.networkPolicy.enabled",
                 "spec.template.spec.drain",
-                "spec.template.spec.overlay",
+                "spec.template.spec.overlay.pod.metadata.labels[app.kubernetes.io/name]",
                 "spec.template.spec.volumes",
             ],
         );

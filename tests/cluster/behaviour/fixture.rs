@@ -16,12 +16,12 @@ use crate::harness::Test;
 use crate::harness::wait::eventually;
 
 /// How long anything may take on a slow machine.
-pub(super) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 /// Within this time whatever stops progress is told: the promise to users.
-pub(super) const PROMPT: Duration = Duration::from_secs(10);
+pub(crate) const PROMPT: Duration = Duration::from_secs(10);
 
 /// A group that rolls quickly: without Cluster, without `minReadySeconds`, with as much surge as it has replicas.
-pub(super) fn group(name: &str, replicas: u32) -> Value {
+pub(crate) fn group(name: &str, replicas: u32) -> Value {
     json!({
         "apiVersion": "core.pingcap.com/v1alpha1",
         "kind": "TiProxyGroup",
@@ -37,19 +37,19 @@ pub(super) fn group(name: &str, replicas: u32) -> Value {
 }
 
 /// As [`group`], with a configuration.
-pub(super) fn configured(name: &str, replicas: u32, config: &str) -> Value {
+pub(crate) fn configured(name: &str, replicas: u32, config: &str) -> Value {
     let mut group = group(name, replicas);
     group["spec"]["template"]["spec"]["config"] = json!(config);
     group
 }
 
 /// A TiProxy of a group, to look at.
-pub(super) fn instance(name: &str) -> Value {
+pub(crate) fn instance(name: &str) -> Value {
     json!({"apiVersion": "core.pingcap.com/v1alpha1", "kind": "TiProxy", "metadata": {"name": name}})
 }
 
 /// A Cluster, which says by these fields where PD is.
-pub(super) fn cluster(name: &str, spec: Value) -> Value {
+pub(crate) fn cluster(name: &str, spec: Value) -> Value {
     let mut cluster =
         json!({"apiVersion": "core.pingcap.com/v1alpha1", "kind": "Cluster", "metadata": {"name": name}});
     cluster["spec"] = spec;
@@ -58,15 +58,15 @@ pub(super) fn cluster(name: &str, spec: Value) -> Value {
 
 /// A condition of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) status: String,
-    pub(super) reason: String,
-    pub(super) message: String,
-    pub(super) is_current: bool,
+pub(crate) struct Seen {
+    pub(crate) status: String,
+    pub(crate) reason: String,
+    pub(crate) message: String,
+    pub(crate) is_current: bool,
 }
 
 /// The condition of an object, as stored.
-pub(super) fn condition(object: &DynamicObject, condition_type: &str) -> Option<Seen> {
+pub(crate) fn condition(object: &DynamicObject, condition_type: &str) -> Option<Seen> {
     let conditions = object.data["status"]["conditions"].as_array()?;
     let found = conditions
         .iter()
@@ -81,7 +81,7 @@ pub(super) fn condition(object: &DynamicObject, condition_type: &str) -> Option<
 }
 
 /// Reads the object of a manifest.
-pub(super) async fn get(test: &Test, manifest: &Value) -> DynamicObject {
+pub(crate) async fn get(test: &Test, manifest: &Value) -> DynamicObject {
     let name = manifest["metadata"]["name"].as_str().expect("it has a name");
     test.dynamic(manifest)
         .get(name)
@@ -90,12 +90,12 @@ pub(super) async fn get(test: &Test, manifest: &Value) -> DynamicObject {
 }
 
 /// Waits until a condition of the present generation is true for this reason; returns its message.
-pub(super) async fn is_true(test: &Test, manifest: &Value, condition_type: &str, reason: &str) -> String {
+pub(crate) async fn is_true(test: &Test, manifest: &Value, condition_type: &str, reason: &str) -> String {
     becomes(test, manifest, PATIENCE, condition_type, "True", reason).await
 }
 
 /// As [`is_true`], within the time that is promised to users.
-pub(super) async fn is_soon_true(
+pub(crate) async fn is_soon_true(
     test: &Test,
     manifest: &Value,
     condition_type: &str,
@@ -105,7 +105,7 @@ pub(super) async fn is_soon_true(
 }
 
 /// Waits until a condition of the present generation is so; returns its message.
-pub(super) async fn becomes(
+pub(crate) async fn becomes(
     test: &Test,
     manifest: &Value,
     limit: Duration,
@@ -130,13 +130,13 @@ pub(super) async fn becomes(
 }
 
 /// Waits until the group is Ready.
-pub(super) async fn is_ready(test: &Test, manifest: &Value) -> String {
+pub(crate) async fn is_ready(test: &Test, manifest: &Value) -> String {
     is_true(test, manifest, "Ready", "AllReady").await
 }
 
 /// UID and resourceVersion of everything that the operator may write beside groups, by kind and name. Kubernetes itself
 /// writes to a `PodDisruptionBudget` whenever it counts, so for that the generation stands in.
-pub(super) async fn versions(test: &Test) -> BTreeMap<(&'static str, String), (String, String)> {
+pub(crate) async fn versions(test: &Test) -> BTreeMap<(&'static str, String), (String, String)> {
     let mut versions = BTreeMap::new();
     versions.extend(of_kind::<TiProxy>(test, "TiProxy").await);
     versions.extend(of_kind::<Pod>(test, "Pod").await);
@@ -178,7 +178,7 @@ where
 /// Makes the operator work on something else until that is done: what it had to do before, it has done by then.
 ///
 /// One more group, without TiProxies, comes and goes.
-pub(super) async fn something_else(test: &Test) {
+pub(crate) async fn something_else(test: &Test) {
     let other = group("something-else", 0);
     test.apply(&other).await;
     is_true(test, &other, "Ready", "ScaledToZero").await;
@@ -206,7 +206,7 @@ pub(super) async fn something_else(test: &Test) {
 }
 
 /// The Pods of the test's namespace by name.
-pub(super) async fn pods(test: &Test) -> BTreeMap<String, Pod> {
+pub(crate) async fn pods(test: &Test) -> BTreeMap<String, Pod> {
     test.api::<Pod>()
         .list(&ListParams::default())
         .await
@@ -217,7 +217,7 @@ pub(super) async fn pods(test: &Test) -> BTreeMap<String, Pod> {
 }
 
 /// The TiProxies of the test's namespace by name.
-pub(super) async fn instances(test: &Test) -> BTreeMap<String, TiProxy> {
+pub(crate) async fn instances(test: &Test) -> BTreeMap<String, TiProxy> {
     test.api::<TiProxy>()
         .list(&ListParams::default())
         .await
@@ -228,7 +228,7 @@ pub(super) async fn instances(test: &Test) -> BTreeMap<String, TiProxy> {
 }
 
 /// A user's edit: a merge patch of the object of a manifest.
-pub(super) async fn edit(test: &Test, manifest: &Value, patch: Value) -> DynamicObject {
+pub(crate) async fn edit(test: &Test, manifest: &Value, patch: Value) -> DynamicObject {
     let name = manifest["metadata"]["name"].as_str().expect("it has a name");
     test.dynamic(manifest)
         .patch(name, &PatchParams::default(), &Patch::Merge(patch))

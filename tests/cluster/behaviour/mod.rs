@@ -3,11 +3,12 @@
 mod bad_input;
 mod definition;
 mod discovery;
-mod fixture;
+pub(crate) mod fixture;
 mod foreign;
 mod kubectl;
 mod metrics;
 mod refusal;
+mod secrets;
 mod tidb_operator;
 mod trouble;
 mod wait;

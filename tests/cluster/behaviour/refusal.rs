@@ -149,34 +149,15 @@ fn a_policy_that_denies_is_named() {
 #[ignore = "needs a cluster: ./hack/test.sh"]
 fn a_missing_right_is_named() {
     harness::run(async |test| {
-        // The shipped role in one namespace, without the right to create Pods.
-        let shipped = repository("config/rbac/role.yaml");
-        let role = test
-            .kubectl
-            .succeed(&[
-                "create",
-                "--dry-run=client",
-                "--output",
-                "json",
-                "--filename",
-                &shipped.to_string_lossy(),
-            ])
-            .await;
-        let mut role: Value = serde_json::from_str(&role).expect("kubectl prints JSON");
-        role["kind"] = json!("Role");
-        role["metadata"] = json!({"name": "operator"});
-        let full = role.clone();
+        let full = shipped_role(test).await;
+        let mut role = full.clone();
         for rule in role["rules"].as_array_mut().expect("a role has rules") {
             if rule["resources"] == json!(["configmaps", "pods", "services"]) {
                 rule["verbs"] = json!(["get", "list", "watch", "update", "patch", "delete"]);
             }
         }
         assert_ne!(role, full);
-        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "operator"}});
-        let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-            "metadata": {"name": "operator"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator"},
-            "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": test.namespace}]});
+        let (account, binding) = bound(test);
         for manifest in [&account, &role, &binding] {
             test.apply(manifest).await;
         }
@@ -192,6 +173,66 @@ fn a_missing_right_is_named() {
         edit(test, &web, json!({"spec": {"replicas": 2}})).await;
         is_ready(test, &web).await;
     });
+}
+
+#[test]
+#[ignore = "needs a cluster: ./hack/test.sh"]
+fn without_the_right_to_read_events_everything_but_their_words_goes_on() {
+    harness::run(async |test| {
+        let full = shipped_role(test).await;
+        let mut role = full.clone();
+        role["rules"]
+            .as_array_mut()
+            .expect("a role has rules")
+            .retain(|rule| {
+                !(rule["resources"] == json!(["events"]) && rule["verbs"] == json!(["get", "list", "watch"]))
+            });
+        assert_ne!(role, full);
+        let (account, binding) = bound(test);
+        for manifest in [&account, &role, &binding] {
+            test.apply(manifest).await;
+        }
+        let kubeconfig = kubeconfig(test, "operator").await;
+        let operator = test.start_operator_as(&kubeconfig).await;
+        let web = group("web", 2);
+        test.apply(&web).await;
+        is_ready(test, &web).await;
+        let log = operator.log();
+        let said = log
+            .lines()
+            .filter(|line| line.contains("watch failed") && line.contains("Event"));
+        assert_eq!(said.count(), 1, "{log}");
+    });
+}
+
+/// The shipped role, in the test's namespace.
+async fn shipped_role(test: &Test) -> Value {
+    let shipped = repository("config/rbac/role.yaml");
+    let role = test
+        .kubectl
+        .succeed(&[
+            "create",
+            "--dry-run=client",
+            "--output",
+            "json",
+            "--filename",
+            &shipped.to_string_lossy(),
+        ])
+        .await;
+    let mut role: Value = serde_json::from_str(&role).expect("kubectl prints JSON");
+    role["kind"] = json!("Role");
+    role["metadata"] = json!({"name": "operator"});
+    role
+}
+
+/// A service account, and what gives it the role.
+fn bound(test: &Test) -> (Value, Value) {
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "operator"}});
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": "operator"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator"},
+        "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": test.namespace}]});
+    (account, binding)
 }
 
 /// A kubeconfig with the token of a service account.
