@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod ownership;
 pub mod problem;
 pub mod proxy_config;
+pub mod render;
 pub mod report;
 pub mod revision;
 pub mod run;
