@@ -15,7 +15,10 @@ pub(super) fn faults(schema: &Value, document: &Value) -> Vec<String> {
     }
     match document.get("spec") {
         None | Some(Value::Null) => faults.push(missing("spec")),
-        Some(spec) => check("spec", &schema["properties"]["spec"], spec, &mut faults),
+        Some(spec) => {
+            let schema = schema.pointer("/properties/spec").unwrap_or(&Value::Null);
+            check("spec", schema, spec, &mut faults);
+        }
     }
     faults
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::serde::de::DeserializeOwned;
 use kube::ResourceExt;
@@ -78,14 +79,16 @@ impl Manifests {
         let ours = format!("{GROUP}/{VERSION}");
         match (version.as_str(), kind.as_str()) {
             (version, "TiProxyGroup") if version == ours => {
-                let schema = schema(&GROUP_SCHEMA);
-                if let Some(group) = strictly::<TiProxyGroup>(document, schema, namespace, &about, output) {
+                if let Some(group) =
+                    strictly::<TiProxyGroup>(document, &GROUP_SCHEMA, namespace, &about, output)
+                {
                     self.objects.push(Object::Group(Box::new(group)));
                 }
             }
             (version, "TiProxy") if version == ours => {
-                let schema = schema(&INSTANCE_SCHEMA);
-                if let Some(instance) = strictly::<TiProxy>(document, schema, namespace, &about, output) {
+                if let Some(instance) =
+                    strictly::<TiProxy>(document, &INSTANCE_SCHEMA, namespace, &about, output)
+                {
                     self.objects.push(Object::Instance(Box::new(instance)));
                 }
             }
@@ -110,16 +113,19 @@ impl Manifests {
     }
 }
 
-static GROUP_SCHEMA: LazyLock<Option<Value>> =
-    LazyLock::new(|| serde_json::to_value(crd::group().ok()?).ok());
-static INSTANCE_SCHEMA: LazyLock<Option<Value>> =
-    LazyLock::new(|| serde_json::to_value(crd::instance().ok()?).ok());
+static GROUP_SCHEMA: LazyLock<Value> = LazyLock::new(|| schema_of(crd::group()));
+static INSTANCE_SCHEMA: LazyLock<Value> = LazyLock::new(|| schema_of(crd::instance()));
 
-fn schema(definition: &Option<Value>) -> &Value {
+/// The schema of a definition; that there is one, the tests of [`crd`] see to.
+fn schema_of(definition: Result<CustomResourceDefinition, crd::CrdError>) -> Value {
     definition
-        .as_ref()
-        .and_then(|definition| definition.pointer("/spec/versions/0/schema/openAPIV3Schema"))
-        .unwrap_or(&Value::Null)
+        .ok()
+        .and_then(|definition| serde_json::to_value(definition).ok())
+        .and_then(|mut definition| {
+            let schema = definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema")?;
+            Some(schema.take())
+        })
+        .unwrap_or_default()
 }
 
 /// Reads an object of ours; unknown fields, missing ones and values out of bounds are errors.

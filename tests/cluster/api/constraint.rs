@@ -146,6 +146,7 @@ fn pointer(object: &Value, path: &str) -> Option<String> {
 }
 
 impl Constraint {
+    #[expect(clippy::too_many_lines, reason = "one arm for each keyword")]
     fn trials(&self, kind: Kind) -> Vec<Trial> {
         let full = full(kind);
         let (base, pointer) = full
