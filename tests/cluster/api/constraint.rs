@@ -419,7 +419,7 @@ fn field_name(pointer: &str) -> String {
         if name.bytes().all(|byte| byte.is_ascii_digit()) {
             field = format!("{field}[{name}]");
         } else if field.is_empty() {
-            field = name.to_owned();
+            name.clone_into(&mut field);
         } else {
             field = format!("{field}.{name}");
         }

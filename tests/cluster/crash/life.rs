@@ -200,7 +200,8 @@ fn story(entries: &[Entry], last: &Entry) -> String {
     let told = entries
         .iter()
         .filter(|entry| entry.resource_version <= last.resource_version);
-    told.map(|entry| format!("\n{entry}")).collect()
+    told.flat_map(|entry| ["\n".to_owned(), entry.to_string()])
+        .collect()
 }
 
 fn of_kind<'a>(state: &'a State, kind: &'a str) -> impl Iterator<Item = &'a DynamicObject> {
