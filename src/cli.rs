@@ -27,6 +27,12 @@ pub enum Command {
     Run(RunArguments),
     /// Prints the `CustomResourceDefinitions` as YAML, or writes them to files.
     Crd(CrdArguments),
+    /// Prints the config.toml that a manifest leads to, and what the operator would say of it, without a cluster.
+    ///
+    /// The configuration goes to the standard output, everything else to the standard error. It ends with 0, or with 1
+    /// when the operator would refuse something. A Cluster, and a Service of PD, in the input are used. Unknown fields,
+    /// types and bounds are judged; rules between fields are not: `kubectl apply --dry-run=server` knows those.
+    Render(RenderArguments),
 }
 
 /// How to run. Every flag is also an environment variable.
@@ -98,6 +104,59 @@ pub struct CrdArguments {
     /// Prints the small Cluster definition too, for installations without TiDB Operator.
     #[arg(long, env = "TIPROXY_OPERATOR_CRD_CLUSTER")]
     pub cluster: bool,
+}
+
+/// What is rendered.
+#[derive(Args, Clone, Debug)]
+pub struct RenderArguments {
+    /// A file with manifests in YAML or JSON, or `-` for the standard input; may be given several times.
+    #[arg(
+        short,
+        long,
+        env = "TIPROXY_OPERATOR_FILENAME",
+        value_name = "FILE",
+        required = true
+    )]
+    pub filename: Vec<PathBuf>,
+    /// Addresses of PD, in the place of those that the manifests say or leave open.
+    #[arg(
+        long,
+        env = "TIPROXY_OPERATOR_PD_ADDRS",
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        value_parser = pd_address
+    )]
+    pub pd_addrs: Vec<String>,
+    /// The namespace of objects that name none.
+    #[arg(
+        short,
+        long,
+        env = "TIPROXY_OPERATOR_NAMESPACE",
+        value_name = "NAMESPACE",
+        default_value = "default"
+    )]
+    pub namespace: String,
+    /// Which TiProxy of a group; they differ in `proxy.advertise-addr`.
+    #[arg(
+        long,
+        env = "TIPROXY_OPERATOR_ORDINAL",
+        value_name = "NUMBER",
+        default_value_t = 0
+    )]
+    pub ordinal: u32,
+}
+
+fn pd_address(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    let port = port.and_then(|(_, port)| port.parse::<u16>().ok());
+    if port.is_some_and(|port| port > 0) && !text.contains('/') {
+        Ok(text.to_owned())
+    } else {
+        Err(
+            "it must be host:port with a port from 1 to 65535 and no scheme, such as pd.example:2379"
+                .to_owned(),
+        )
+    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub mod ownership;
 pub mod pod_overlay;
 pub mod problem;
 pub mod proxy_config;
+pub mod render;
 pub mod report;
 pub mod revision;
 pub mod run;

@@ -1,20 +1,24 @@
 //! The `tiproxy-operator` binary.
 
+use std::io::{ErrorKind, Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tiproxy_operator::cli::{Cli, Command, CrdArguments, RunArguments};
+use tiproxy_operator::cli::{Cli, Command, CrdArguments, RenderArguments, RunArguments};
+use tiproxy_operator::render::{self, Options, Source};
 use tiproxy_operator::{api, run, telemetry};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
-        None => run(cli.run),
-        Some(Command::Run(arguments)) => run(arguments),
-        Some(Command::Crd(arguments)) => crd(&arguments),
+        None => run(cli.run).map(|()| ExitCode::SUCCESS),
+        Some(Command::Run(arguments)) => run(arguments).map(|()| ExitCode::SUCCESS),
+        Some(Command::Crd(arguments)) => crd(&arguments).map(|()| ExitCode::SUCCESS),
+        Some(Command::Render(arguments)) => render(arguments),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let mut text = format!("error: {error}");
             let mut source = error.source();
@@ -59,4 +63,46 @@ fn crd(arguments: &CrdArguments) -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "the standard output is for the configuration")]
+fn render(arguments: RenderArguments) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let sources = arguments
+        .filename
+        .iter()
+        .map(|file| source(file))
+        .collect::<Result<Vec<_>, _>>()?;
+    let options = Options {
+        pd_addrs: arguments.pd_addrs,
+        namespace: arguments.namespace,
+        ordinal: arguments.ordinal,
+    };
+    let output = render::render(&sources, &options);
+    for message in &output.messages {
+        eprintln!("{message}");
+    }
+    match std::io::stdout().write_all(output.text().as_bytes()) {
+        // Whoever reads it has seen enough.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error.into()),
+        Ok(()) | Err(_) => {}
+    }
+    Ok(if output.has_errors() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn source(file: &Path) -> Result<Source, String> {
+    let (name, text) = if file == Path::new("-") {
+        let mut text = String::new();
+        let read = std::io::stdin().read_to_string(&mut text);
+        ("the standard input".to_owned(), read.map(|_| text))
+    } else {
+        (file.display().to_string(), std::fs::read_to_string(file))
+    };
+    match text {
+        Ok(text) => Ok(Source { name, text }),
+        Err(error) => Err(format!("{name} cannot be read: {error}")),
+    }
 }

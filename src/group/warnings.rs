@@ -4,7 +4,6 @@ use super::build;
 use super::validate::Group;
 use crate::api::Discovery;
 use crate::instance;
-use crate::proxy_config;
 
 /// Overridden, unknown, dead and ineffective keys of the group's configuration.
 #[must_use]
@@ -14,9 +13,6 @@ pub fn warnings(group: &Group, discovery: &Discovery) -> Vec<String> {
         return Vec::new();
     };
     let tls = instance::build::tls::tls(&example);
-    let rendered = proxy_config::render(
-        &example.config,
-        &instance::build::config_map::managed(&example, &tls),
-    );
+    let rendered = instance::build::config_map::rendered(&example, &tls);
     rendered.warnings.iter().map(ToString::to_string).collect()
 }

@@ -152,6 +152,10 @@ impl Kind {
     pub fn allowed(&self) -> String {
         match self {
             Self::Boolean => "true or false".to_owned(),
+            Self::Integer {
+                min: i64::MIN,
+                max: i64::MAX,
+            } => "an integer".to_owned(),
             Self::Integer { min, max: i64::MAX } => format!("an integer of at least {min}"),
             Self::Integer { min, max } => format!("an integer between {min} and {max}"),
             Self::IntegerOrZero { min, max } => {

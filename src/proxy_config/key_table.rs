@@ -13,8 +13,8 @@ use super::key::{
     },
 };
 use super::version::Since::{
-    self, AfterV26_3_1, Nextgen, Nextgen7, Nextgen7AndV1_3_3, V1_0, V1_1, V1_2, V1_3_1, V1_4Beta,
-    V26AndV1_3_3,
+    self, AfterV26_3_1, Nextgen, Nextgen2, Nextgen4AndV1_3_3, Nextgen5AndV1_3_3, Nextgen7, Nextgen7AndV1_3_3,
+    V1_0, V1_1, V1_2, V1_3_1, V1_4Beta, V26AndV1_3_3,
 };
 
 const fn key(path: &'static str, kind: Kind, default: &'static str, effect: Effect, since: Since) -> Key {
@@ -104,7 +104,7 @@ pub static KEYS: &[Key] = &[
     key("proxy.port-range", PortRange, "[]", Start, Nextgen7),
     key("proxy.proxy-protocol", OneOf(&["v2"]), "\"\"", NewConnections, V1_0)
         .note("With \"v2\" TiDB has to accept the proxy protocol as well."),
-    key("proxy.public-endpoints", Networks, "[]", Hot, Nextgen7),
+    key("proxy.public-endpoints", Networks, "[]", Hot, Nextgen2),
 
     key("api.addr", Text, "\"0.0.0.0:3080\"", Start, V1_0).managed_by("spec.template.spec.server.port.api"),
     key("api.proxy-protocol", Preferably(&["v2"]), "\"\"", Start, V1_0),
@@ -120,18 +120,18 @@ pub static KEYS: &[Key] = &[
     key("labels", Labels, "{}", Hot, V1_1).managed_by("spec.template.spec.server.labels")
         .note("TiProxy merges labels: one is taken away by setting it to \"\"."),
 
-    key("balance.conn-count.count-ratio-threshold", FloatAboveOne, "0.0", Hot, Nextgen7AndV1_3_3),
-    key("balance.conn-count.migrations-per-second", MIGRATIONS, "0.0", Hot, Nextgen7AndV1_3_3),
-    key("balance.cpu.migrations-per-second", MIGRATIONS, "0.0", Hot, Nextgen7AndV1_3_3),
-    key("balance.health.migrations-per-second", MIGRATIONS, "0.0", Hot, Nextgen7AndV1_3_3),
+    key("balance.conn-count.count-ratio-threshold", FloatAboveOne, "0.0", Hot, Nextgen5AndV1_3_3),
+    key("balance.conn-count.migrations-per-second", MIGRATIONS, "0.0", Hot, Nextgen4AndV1_3_3),
+    key("balance.cpu.migrations-per-second", MIGRATIONS, "0.0", Hot, Nextgen4AndV1_3_3),
+    key("balance.health.migrations-per-second", MIGRATIONS, "0.0", Hot, Nextgen4AndV1_3_3),
     key("balance.label-name", Text, "\"\"", Hot, V1_1).managed_by("spec.template.spec.balance.labelName"),
-    key("balance.location.migrations-per-second", MIGRATIONS, "0.0", Hot, Nextgen7AndV1_3_3),
-    key("balance.memory.migrations-per-second", MIGRATIONS, "0.0", Hot, Nextgen7AndV1_3_3),
+    key("balance.location.migrations-per-second", MIGRATIONS, "0.0", Hot, Nextgen4AndV1_3_3),
+    key("balance.memory.migrations-per-second", MIGRATIONS, "0.0", Hot, Nextgen4AndV1_3_3),
     key("balance.policy", OneOf(&["resource", "location", "connection"]), "\"resource\"", Hot, V1_1),
-    key("balance.routing-policy", OneOf(&["prefer-idle", "random"]), "\"prefer-idle\"", Hot, Nextgen7AndV1_3_3)
+    key("balance.routing-policy", OneOf(&["prefer-idle", "random"]), "\"prefer-idle\"", Hot, Nextgen4AndV1_3_3)
         .note("\"idlest\" stands in TiProxy's source, and TiProxy refuses it."),
     key("balance.routing-rule", OneOf(&["client_cidr", "proxy_cidr", "port"]), "\"\"", Start, Nextgen),
-    key("balance.status.migrations-per-second", MIGRATIONS, "0.0", Hot, Nextgen7AndV1_3_3),
+    key("balance.status.migrations-per-second", MIGRATIONS, "0.0", Hot, Nextgen4AndV1_3_3),
 
     key("ha.garp-burst-count", COUNT, "5", Start, AfterV26_3_1).ineffective(NOT_ON_KUBERNETES),
     key("ha.garp-refresh-count", COUNT, "30", Start, AfterV26_3_1).ineffective(NOT_ON_KUBERNETES),

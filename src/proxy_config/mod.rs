@@ -20,6 +20,8 @@ mod key;
 mod key_table;
 mod overlay;
 mod parse;
+#[cfg(test)]
+mod reference;
 mod suggest;
 mod text;
 mod tombstone;

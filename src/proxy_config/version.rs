@@ -19,6 +19,12 @@ pub enum Since {
     V1_4Beta,
     /// v1.4.0-nextgen.202510.0 and v26, but not the v1.3 line.
     Nextgen,
+    /// v1.4.0-nextgen.202510.2 and v26, but not the v1.3 line.
+    Nextgen2,
+    /// v1.4.0-nextgen.202510.4, v26 and the v1.3 line after v1.3.2.
+    Nextgen4AndV1_3_3,
+    /// v1.4.0-nextgen.202510.5, v26 and the v1.3 line after v1.3.2.
+    Nextgen5AndV1_3_3,
     /// v1.4.0-nextgen.202510.7 and v26, but not the v1.3 line.
     Nextgen7,
     /// v1.4.0-nextgen.202510.7, v26 and the v1.3 line after v1.3.2.
@@ -40,6 +46,9 @@ impl Since {
             Self::V1_3_1 => "v1.3.1 or later",
             Self::V1_4Beta => "v1.4.0-beta.1, v1.4.0-nextgen.202510.0, or v26.3.0 or later",
             Self::Nextgen => "v1.4.0-nextgen.202510.0, or v26.3.0 or later",
+            Self::Nextgen2 => "v1.4.0-nextgen.202510.2, or v26.3.0 or later",
+            Self::Nextgen4AndV1_3_3 => "v1.4.0-nextgen.202510.4, v1.3.3, or v26.3.0 or later",
+            Self::Nextgen5AndV1_3_3 => "v1.4.0-nextgen.202510.5, v1.3.3, or v26.3.0 or later",
             Self::Nextgen7 => "v1.4.0-nextgen.202510.7, or v26.3.0 or later",
             Self::Nextgen7AndV1_3_3 => "v1.4.0-nextgen.202510.7, v1.3.3, or v26.3.0 or later",
             Self::V26AndV1_3_3 => "v1.3.3, or v26.3.0 or later",
@@ -58,13 +67,18 @@ impl Since {
                 Self::V1_1 => version.number >= (1, 1, 0),
                 Self::V1_2 => version.number >= (1, 2, 0),
                 Self::V1_3_1 => version.number >= (1, 3, 1),
-                Self::Nextgen7AndV1_3_3 | Self::V26AndV1_3_3 | Self::AfterV26_3_1 => {
-                    version.number >= (1, 3, 3)
-                }
-                Self::V1_4Beta | Self::Nextgen | Self::Nextgen7 => false,
+                Self::Nextgen4AndV1_3_3
+                | Self::Nextgen5AndV1_3_3
+                | Self::Nextgen7AndV1_3_3
+                | Self::V26AndV1_3_3
+                | Self::AfterV26_3_1 => version.number >= (1, 3, 3),
+                Self::V1_4Beta | Self::Nextgen | Self::Nextgen2 | Self::Nextgen7 => false,
             }),
             Line::V1_4Beta => Some(self <= Self::V1_4Beta),
             Line::Nextgen(build) => Some(match self {
+                Self::Nextgen2 => build >= 2,
+                Self::Nextgen4AndV1_3_3 => build >= 4,
+                Self::Nextgen5AndV1_3_3 => build >= 5,
                 Self::Nextgen7 | Self::Nextgen7AndV1_3_3 => build >= 7,
                 Self::V26AndV1_3_3 | Self::AfterV26_3_1 => false,
                 Self::V1_0 | Self::V1_1 | Self::V1_2 | Self::V1_3_1 | Self::V1_4Beta | Self::Nextgen => true,
@@ -128,6 +142,16 @@ mod tests {
             (V1_4Beta, "v1.4.0-beta.1", Some(true)),
             (Nextgen, "v1.4.0-beta.1", Some(false)),
             (Nextgen, "v1.4.0-nextgen.202510.3", Some(true)),
+            (Nextgen2, "v1.4.0-nextgen.202510.1", Some(false)),
+            (Nextgen2, "v1.4.0-nextgen.202510.2", Some(true)),
+            (Nextgen2, "v1.3.3", Some(false)),
+            (Nextgen4AndV1_3_3, "v1.4.0-nextgen.202510.3", Some(false)),
+            (Nextgen4AndV1_3_3, "v1.4.0-nextgen.202510.4", Some(true)),
+            (Nextgen4AndV1_3_3, "v1.4.0-beta.1", Some(false)),
+            (Nextgen5AndV1_3_3, "v1.4.0-nextgen.202510.4", Some(false)),
+            (Nextgen5AndV1_3_3, "v1.4.0-nextgen.202510.5", Some(true)),
+            (Nextgen5AndV1_3_3, "v1.3.3", Some(true)),
+            (Nextgen5AndV1_3_3, "v26.3.0", Some(true)),
             (Nextgen7, "v1.4.0-nextgen.202510.3", Some(false)),
             (Nextgen7, "v1.4.0-nextgen.202510.7", Some(true)),
             (Nextgen7, "v26.3.0", Some(true)),

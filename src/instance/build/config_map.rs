@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::super::validate::Instance;
 use super::tls::Tls;
-use crate::proxy_config::{self, Managed};
+use crate::proxy_config::{self, Managed, Rendered};
 
 /// The key of the configuration in the `ConfigMap`, and its file name in the Pod.
 pub const CONFIG_FILE: &str = "config.toml";
@@ -14,12 +14,18 @@ pub const CONFIG_FILE: &str = "config.toml";
 /// The `ConfigMap` of a TiProxy.
 #[must_use]
 pub fn config_map(instance: &Instance, tls: &Tls) -> ConfigMap {
-    let rendered = proxy_config::render(&instance.config, &managed(instance, tls));
+    let toml = rendered(instance, tls).toml;
     ConfigMap {
         metadata: super::metadata(instance),
-        data: Some(BTreeMap::from([(CONFIG_FILE.to_owned(), rendered.toml)])),
+        data: Some(BTreeMap::from([(CONFIG_FILE.to_owned(), toml)])),
         ..ConfigMap::default()
     }
+}
+
+/// The configuration of a TiProxy, and what to tell of it.
+#[must_use]
+pub fn rendered(instance: &Instance, tls: &Tls) -> Rendered {
+    proxy_config::render(&instance.config, &managed(instance, tls))
 }
 
 /// What the operator sets in the configuration.

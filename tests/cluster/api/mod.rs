@@ -1,6 +1,7 @@
 //! The API as the API server enforces it: schema, rules, defaults, subresources, and what kubectl makes of it.
 
 mod change;
+mod constraint;
 mod group_cases;
 mod kubectl;
 mod largest;

@@ -7,6 +7,8 @@ use super::sample::assert_kept;
 use crate::harness::{self, objects::Keep};
 
 const EVERYTHING: &str = include_str!("tidb_operator.yaml");
+/// The shapes in which its examples, documentation and tests write manifests.
+const EXAMPLES: &str = include_str!("tidb_operator_examples.yaml");
 
 /// The fields of a group's template and of a TiProxy, below the template.
 const TEMPLATE_FIELDS: &[&str] = &[
@@ -132,6 +134,28 @@ fn every_field_is_accepted_and_kept() {
                 assert_kept(test, &manifest).await;
                 let name = manifest["metadata"]["name"].as_str().unwrap();
                 let resource = manifest["kind"].as_str().unwrap();
+                test.kubectl.succeed(&["delete", resource, name]).await;
+            }
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs a cluster: ./hack/test.sh"]
+fn every_example_is_accepted_as_it_stands() {
+    harness::run(async |test| {
+        for apply in [&["apply"][..], &["apply", "--server-side"]] {
+            let strict = [apply, &["--validate=strict", "--filename", "-"]].concat();
+            for manifest in documents(EXAMPLES) {
+                let name = manifest["metadata"]["name"].as_str().unwrap();
+                let resource = manifest["kind"].as_str().unwrap();
+                let applied = test.kubectl.run_with_input(&strict, &manifest.to_string()).await;
+                assert_eq!(
+                    (applied.code, applied.stderr.as_str()),
+                    (Some(0), ""),
+                    "{name}: {applied:?}"
+                );
+                assert_kept(test, &manifest).await;
                 test.kubectl.succeed(&["delete", resource, name]).await;
             }
         }
