@@ -82,10 +82,10 @@ pub struct RunArguments {
         default_value = "tiproxy-operator"
     )]
     pub identity: String,
-    /// The namespace of the operator's own Pods, which NetworkPolicies admit; without it, the one that it runs in.
+    /// The namespace of the operator's own Pods, which a `NetworkPolicy` admits; without it, the one that it runs in.
     #[arg(long, env = "TIPROXY_OPERATOR_NAMESPACE", value_name = "NAMESPACE")]
     pub operator_namespace: Option<String>,
-    /// Labels that all of the operator's own Pods have, which NetworkPolicies admit.
+    /// Labels that all of the operator's own Pods have, which a `NetworkPolicy` admits.
     #[arg(
         long,
         env = "TIPROXY_OPERATOR_LABELS",

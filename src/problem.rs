@@ -124,7 +124,7 @@ pub enum ExecuteError {
     #[error("{error}; {advice}")]
     Explained {
         /// The failure.
-        error: WriteError,
+        error: Box<WriteError>,
         /// The field, its value and what to do.
         advice: String,
     },
@@ -218,7 +218,8 @@ fn is_defined_by_us(kind: &str) -> bool {
 impl ReconcileError for ExecuteError {
     fn category(&self) -> ErrorCategory {
         match self {
-            Self::Write(error) | Self::Explained { error, .. } => error.category(),
+            Self::Write(error) => error.category(),
+            Self::Explained { error, .. } => error.category(),
             Self::Behind { .. } => ErrorCategory::Conflict,
             Self::NameConflict { .. } => ErrorCategory::Invalid,
         }

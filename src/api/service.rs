@@ -19,7 +19,8 @@ pub struct ServiceOptions {
     /// Labels of the Service beside the operator's own. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, String>>,
-    /// The load balancer implementation; only with type `LoadBalancer`. Default: the cloud's.
+    /// The load balancer implementation; only with type `LoadBalancer`, and fixed while the type stays. Default: the
+    /// cloud's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub load_balancer_class: Option<String>,

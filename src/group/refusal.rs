@@ -77,14 +77,19 @@ fn keys(map: &std::collections::BTreeMap<String, String>) -> String {
 /// Adds to a refusal of the client Service which field of the group it is about, and what to do.
 #[must_use]
 pub fn explain(error: ExecuteError, options: &ServiceOptions) -> ExecuteError {
-    match error {
-        ExecuteError::Write(error) if error.reason == WriteFailure::Invalid => {
-            match advice(&error.message, options) {
-                Some(advice) => ExecuteError::Explained { error, advice },
-                None => ExecuteError::Write(error),
-            }
-        }
-        other => other,
+    let ExecuteError::Write(error) = error else {
+        return error;
+    };
+    let is_about_content = error.reason == WriteFailure::Invalid;
+    let advice = is_about_content
+        .then(|| advice(&error.message, options))
+        .flatten();
+    match advice {
+        Some(advice) => ExecuteError::Explained {
+            error: Box::new(error),
+            advice,
+        },
+        None => ExecuteError::Write(error),
     }
 }
 

@@ -37,9 +37,9 @@ pub struct Group {
     pub topologies: Vec<Share>,
     /// How clients reach the group.
     pub service: ServiceOptions,
-    /// Whether a PodDisruptionBudget limits evictions.
+    /// Whether a `PodDisruptionBudget` limits evictions.
     pub has_disruption_budget: bool,
-    /// Whether a NetworkPolicy says who may connect.
+    /// Whether a `NetworkPolicy` says who may connect.
     pub has_network_policy: bool,
     /// The user's configuration.
     pub config: UserConfig,

@@ -1,11 +1,11 @@
 //! The `PodDisruptionBudget`, with the real disruption controller.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{LimitRange, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, EvictParams, Patch, PatchParams};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{OBJECT, becomes, goes, is_true};
 use crate::harness;
@@ -40,12 +40,28 @@ async fn evict(test: &Test, pod: &str) -> u16 {
     }
 }
 
-async fn patch_pod(test: &Test, pod: &str, patch: Value) {
-    let patch = Patch::Merge(patch);
-    test.api::<Pod>()
-        .patch(pod, &PatchParams::default(), &patch)
-        .await
-        .expect("the Pod can be changed");
+const LIMIT: &str = "more-than-there-is";
+
+async fn hold_back_new_pods(test: &Test) {
+    let limit = json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": LIMIT},
+        "spec": {"limits": [{"type": "Container", "default": {"cpu": "9000"}, "defaultRequest": {"cpu": "9000"}}]}});
+    test.create(&limit, Keep::Yes).await.expect("the name is free");
+    has_request(test, true).await;
+}
+
+/// Waits until the API server gives new Pods a request, or does so no longer.
+async fn has_request(test: &Test, wanted: bool) {
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "trial"},
+        "spec": {"containers": [{"name": "trial", "image": "trial"}]}});
+    eventually(PATIENCE, "new Pods have what the limit says", async || {
+        let made = test
+            .create(&pod, Keep::No)
+            .await
+            .map_err(|error| error.to_string())?;
+        let request = &made.data["spec"]["containers"][0]["resources"]["requests"]["cpu"];
+        expect(request.is_string() == wanted, request.clone())
+    })
+    .await;
 }
 
 #[test]
@@ -58,17 +74,15 @@ fn one_pod_may_be_evicted_a_second_not_and_an_unready_one_always() {
         // Which the controller can only know through the scale of each TiProxy.
         counts(test, [4, 4, 3, 1]).await;
 
-        // The Pod stays terminating for as long as somebody else wants it.
+        // From now on a new Pod asks for more than any node has, so that what was evicted stays away.
+        hold_back_new_pods(test).await;
         let first = "proxy-tiproxy-0";
         let uid = test.api::<Pod>().get(first).await.unwrap().uid();
-        patch_pod(
-            test,
-            first,
-            json!({"metadata": {"finalizers": ["example.com/hold"]}}),
-        )
-        .await;
         assert_eq!(evict(test, first).await, 201);
-        assert_eq!(evict(test, "proxy-tiproxy-1").await, 429);
+        becomes::<Pod>(test, first, "another Pod waits for a node", |pod| {
+            pod.uid() != uid
+        })
+        .await;
         counts(test, [4, 3, 3, 0]).await;
         assert_eq!(evict(test, "proxy-tiproxy-1").await, 429);
 
@@ -76,22 +90,29 @@ fn one_pod_may_be_evicted_a_second_not_and_an_unready_one_always() {
             {"type": "Ready", "status": "False", "reason": "Test", "lastTransitionTime": "2026-01-01T00:00:00Z"},
         ]}});
         let second = "proxy-tiproxy-2";
-        let old = test.api::<Pod>().get(second).await.unwrap().uid();
-        // Who is not there yet in the eyes of the API server would be refused; kwok may make it ready again.
         eventually(PATIENCE, "an unready Pod is evicted", async || {
             test.api::<Pod>()
                 .patch_status(second, &PatchParams::default(), &Patch::Strategic(&unready))
                 .await
                 .map_err(|error| error.to_string())?;
+            // The simulated kubelet may have made it ready again.
             let code = evict(test, second).await;
             expect(code == 201, code)
         })
         .await;
         assert_eq!(evict(test, "proxy-tiproxy-1").await, 429);
 
-        patch_pod(test, first, json!({"metadata": {"finalizers": null}})).await;
-        for (name, gone) in [(first, uid), (second, old)] {
-            becomes::<Pod>(test, name, "another Pod takes its place", |pod| pod.uid() != gone).await;
+        test.api::<LimitRange>()
+            .delete(LIMIT, &DeleteParams::default())
+            .await
+            .expect("it is there");
+        has_request(test, false).await;
+        for name in [first, second] {
+            // Those that wait are replaced by some that need not.
+            test.api::<Pod>()
+                .delete(name, &DeleteParams::default())
+                .await
+                .expect("it is there");
         }
         settled(test, 4).await;
         counts(test, [4, 4, 3, 1]).await;

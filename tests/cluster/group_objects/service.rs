@@ -14,7 +14,7 @@ use crate::harness::group::{edit, manifest, settled};
 fn options() -> Vec<(Value, Value)> {
     let balancer = |more: Value| {
         let mut options = json!({"type": "LoadBalancer"});
-        merge(&mut options, more);
+        merge(&mut options, &more);
         options
     };
     vec![
@@ -49,7 +49,7 @@ fn options() -> Vec<(Value, Value)> {
     ]
 }
 
-fn merge(base: &mut Value, more: Value) {
+fn merge(base: &mut Value, more: &Value) {
     let more = more.as_object().expect("an object").clone();
     base.as_object_mut().expect("an object").extend(more);
 }
@@ -88,7 +88,7 @@ async fn set(test: &Test, options: &Value) {
         .into_iter()
         .map(|field| (field.to_owned(), Value::Null))
         .collect();
-    merge(&mut patch, options.clone());
+    merge(&mut patch, options);
     edit(test, json!({"service": patch})).await;
 }
 

@@ -79,7 +79,7 @@ async fn spread(test: &Test, weights: [u32; 3]) {
     for counts in &steps {
         assert!(follows(&weights, counts), "{weights:?}: {counts:?} of {steps:?}");
     }
-    assert!(steps.len() > 4 * MOST as usize, "{steps:?}");
+    assert_eq!(steps.len(), 4 * MOST as usize, "{steps:?}");
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Group {
             for action in actions {
                 match action {
                     Action::Create { ordinal, topology } => {
-                        self.0.instances.push(instance(ordinal, topology))
+                        self.0.instances.push(instance(ordinal, topology));
                     }
                     Action::Leave { target, .. } => self.0.instances.retain(|one| one.name != target.name),
                     Action::UpdateInPlace { .. } | Action::Recreate { .. } => panic!("{action:?}"),
