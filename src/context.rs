@@ -1,10 +1,12 @@
 //! What both controllers work with.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Service};
+use kube::core::PartialObjectMeta;
 
 use crate::api::{Cluster, TiProxy, TiProxyGroup};
 use crate::group::pace::Pace;
 use crate::instance::failures::Failures;
+use crate::proxy_api::Proxies;
 use crate::report::Reporter;
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::Clock;
@@ -31,6 +33,11 @@ pub struct Context {
     pub pd_services: Cache<Service>,
     /// Clusters.
     pub clusters: Cache<Cluster>,
+    /// Nodes, by what [`forget_the_rest`](crate::instance::location::forget_the_rest) leaves of them. Empty where they
+    /// may not be read.
+    pub nodes: Cache<PartialObjectMeta<Node>>,
+    /// What the running TiProxies said when they were asked last.
+    pub proxies: Proxies,
     /// The only way to write.
     pub writer: Writer,
     /// Events for users.
@@ -61,6 +68,7 @@ impl Context {
             ("Service", self.services.is_warm()),
             ("PD Service", self.pd_services.is_warm()),
             ("Cluster", self.clusters.is_warm()),
+            ("Node", self.nodes.is_warm()),
         ]
         .into_iter()
         .filter_map(|(kind, warm)| (!warm).then_some(kind))

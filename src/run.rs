@@ -16,10 +16,14 @@ use crate::group::pace::Pace;
 use crate::instance;
 use crate::instance::failures::Failures;
 use crate::metrics::Metrics;
+use crate::proxy_api::client::Client as AskClient;
+use crate::proxy_api::poller::Poller;
+use crate::proxy_api::{CertificateError, CertificateFiles, Proxies};
 use crate::report::Reporter;
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::Clock;
 use crate::runtime::event::Events;
+use crate::runtime::jitter::Jitter;
 use crate::runtime::runner::{self, Queue, Settings};
 use crate::runtime::write::Writer;
 use crate::server::{Readiness, Server, ServerError};
@@ -47,6 +51,9 @@ pub enum RunError {
     /// Signals cannot be received.
     #[error("cannot receive signals")]
     Signal(#[source] std::io::Error),
+    /// The certificate for TiProxy's API cannot be used.
+    #[error("cannot show a certificate to TiProxy's API")]
+    Certificate(#[from] CertificateError),
     /// A part of the operator ended that should run for ever.
     #[error("{0} ended although nobody asked for it")]
     Ended(&'static str),
@@ -56,6 +63,7 @@ pub enum RunError {
 pub async fn run(arguments: RunArguments) -> Result<(), RunError> {
     let metrics = Metrics::new()?;
     let shutdown = CancellationToken::new();
+    let poller = poller(&arguments, &metrics)?;
     let client = client(&metrics).await?;
     let (context, event_task) = context(&client, &arguments, &metrics, &shutdown);
     let queues = Queues {
@@ -85,6 +93,13 @@ pub async fn run(arguments: RunArguments) -> Result<(), RunError> {
         readiness(&context),
         shutdown.clone(),
     ));
+    {
+        let (context, queue, shutdown) = (context.clone(), queues.instances.clone(), shutdown.clone());
+        parts.spawn(async move {
+            poller.run(context, queue, shutdown).await;
+            ("the poller of TiProxies", Ok(()))
+        });
+    }
     spawn_controllers(&mut parts, &context, &queues, &arguments, &metrics, &shutdown);
     let result = wait(&mut parts, &shutdown).await;
     shutdown.cancel();
@@ -109,6 +124,20 @@ async fn client(metrics: &Metrics) -> Result<Client, RunError> {
     Ok(builder.with_layer(&layer).build())
 }
 
+fn poller(arguments: &RunArguments, metrics: &Metrics) -> Result<Poller, CertificateError> {
+    let files = arguments
+        .proxy_client_certificate
+        .clone()
+        .zip(arguments.proxy_client_key.clone())
+        .map(|(certificate, key)| CertificateFiles { certificate, key });
+    Ok(Poller {
+        client: Arc::new(AskClient::new(files)?),
+        interval: Duration::from_secs(u64::from(arguments.proxy_poll_interval)),
+        metrics: metrics.clone(),
+        jitter: Jitter::random(),
+    })
+}
+
 fn context(
     client: &Client,
     arguments: &RunArguments,
@@ -131,6 +160,8 @@ fn context(
         services: Cache::new(),
         pd_services: Cache::new(),
         clusters: Cache::new(),
+        nodes: Cache::new(),
+        proxies: Proxies::default(),
         writer: Writer::new(client.clone()),
         reporter: Reporter::new(events),
         clock,

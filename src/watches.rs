@@ -1,8 +1,11 @@
 //! Which objects are watched, and who looks again when one of them changes.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
-use kube::core::DeserializeGuard;
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, PodSpec, Service};
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -10,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{Cluster, TiProxy, TiProxyGroup, name};
 use crate::context::Context;
+use crate::instance::location;
 use crate::metrics::Metrics;
 use crate::ownership;
 use crate::runtime::cache::Cache;
@@ -45,6 +49,7 @@ impl Watches {
         self.spawn_own(context, queues);
         self.spawn_children(context, queues);
         self.spawn_surroundings(context, queues);
+        self.spawn_nodes(context, queues);
     }
 
     fn spawn_own(&self, context: &Context, queues: &Queues) {
@@ -69,7 +74,7 @@ impl Watches {
         let ours = format!("{}={}", name::LABEL_MANAGED_BY, name::MANAGED_BY);
         let instances = queues.instances.clone();
         self.watch(&context.pods, Some(&ours))
-            .prune(forget_pod_spec)
+            .prune(forget_all_but_the_node)
             .spawn(self.plain_api(), move |pod: &Pod| {
                 add_instance_of(&instances, pod);
             });
@@ -116,6 +121,27 @@ impl Watches {
         );
     }
 
+    fn spawn_nodes(&self, context: &Context, queues: &Queues) {
+        let (pods, instances) = (context.pods.clone(), queues.instances.clone());
+        let (nodes, news) = (context.nodes.clone(), NodeNews::default());
+        self.watch(&context.nodes, None)
+            .prune(location::forget_the_rest)
+            .spawn_if_allowed(
+                Api::<PartialObjectMeta<Node>>::all(self.client.clone()),
+                move |node| {
+                    if !news.is_news(node, &nodes) {
+                        return;
+                    }
+                    let name = node.name_any();
+                    for pod in pods.all() {
+                        if location::node_name(&pod) == Some(name.as_str()) {
+                            add_instance_of(&instances, &*pod);
+                        }
+                    }
+                },
+            );
+    }
+
     fn watch<K>(&self, cache: &Cache<K>, labels: Option<&str>) -> Watch<K>
     where
         K: Resource<DynamicType = ()>
@@ -155,8 +181,29 @@ impl Watches {
 }
 
 /// What a Pod was asked to be is decided by hashes; its spec is most of its size.
-fn forget_pod_spec(pod: &mut Pod) {
-    pod.spec = None;
+fn forget_all_but_the_node(pod: &mut Pod) {
+    let node_name = pod.spec.take().and_then(|spec| spec.node_name);
+    pod.spec = node_name.map(|node_name| PodSpec {
+        node_name: Some(node_name),
+        ..PodSpec::default()
+    });
+}
+
+/// Nodes change every few minutes, by their heartbeat; the labels that matter here hardly ever do.
+#[derive(Debug, Default)]
+struct NodeNews(Mutex<HashMap<String, location::Labels>>);
+
+impl NodeNews {
+    /// Whether the labels of a node are not those that it had when it was seen last.
+    fn is_news(&self, node: &PartialObjectMeta<Node>, nodes: &Cache<PartialObjectMeta<Node>>) -> bool {
+        const SPARE: usize = 100;
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() > 2 * nodes.len() + SPARE {
+            known.retain(|name, _| nodes.get("", name).is_some());
+        }
+        let labels = node.labels().clone();
+        known.insert(node.name_any(), labels.clone()) != Some(labels)
+    }
 }
 
 /// The object that controls this one; for one without such an owner, the one that its label names.

@@ -3,10 +3,12 @@
 //! Volumes, drain, hot reload and the overlay have their place here: a volume is one more builder beside
 //! [`build::pod`], drain and reload are further actions of [`plan`].
 
+pub mod backends;
 pub mod belonging;
 pub mod build;
 pub mod execute;
 pub mod failures;
+pub mod location;
 pub mod observe;
 pub mod plan;
 pub mod pod_state;

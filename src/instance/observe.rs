@@ -6,11 +6,13 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
 
 use super::failures::Failures;
+use super::location::{self, Labels};
 use super::pod_state::PodState;
 use super::validate::group_of;
 use crate::api::{TiProxy, name};
 use crate::context::Context;
 use crate::ownership::Slot;
+use crate::proxy_api::ProxyState;
 
 /// What is there.
 #[derive(Clone, Debug)]
@@ -27,6 +29,10 @@ pub struct Observed {
     pub paused: bool,
     /// How many Pods in a row have ended without becoming ready.
     pub failures: u32,
+    /// Where its Pod runs, if that can be told.
+    pub location: Option<Labels>,
+    /// What its Pod said when it was asked last.
+    pub proxy: ProxyState,
 }
 
 impl Observed {
@@ -73,15 +79,23 @@ pub fn observe(context: &Context, namespace: &str, name: &str) -> Option<Observe
             .clusters
             .get(namespace, &cluster.name)
             .is_some_and(|cluster| cluster.spec.paused == Some(true));
+    let pod = Slot::of(
+        pod_name
+            .as_ref()
+            .and_then(|pod_name| context.pods.get(namespace, pod_name)),
+        &uid,
+        mark,
+    );
+    let location = pod.ours().and_then(|pod| {
+        let node = location::node_name(pod).and_then(|node| context.nodes.get("", node));
+        location::of_pod(pod, node.as_deref())
+    });
+    let pod_uid = pod.ours().and_then(|pod| pod.uid());
     Some(Observed {
+        proxy: pod_uid.map(|uid| context.proxies.get(&uid)).unwrap_or_default(),
+        location,
         pods: context.pods.owned_by(&uid),
-        pod: Slot::of(
-            pod_name
-                .as_ref()
-                .and_then(|pod_name| context.pods.get(namespace, pod_name)),
-            &uid,
-            mark,
-        ),
+        pod,
         config_map: Slot::of(
             pod_name
                 .as_ref()

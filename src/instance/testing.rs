@@ -8,11 +8,13 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::build;
+use super::location::{Labels, Location};
 use super::observe::Observed;
 use super::plan::{self, Plan};
 use super::validate::{Instance, Invalid, validate};
 use crate::api::{TiProxy, name};
 use crate::ownership::Slot;
+use crate::proxy_api::ProxyState;
 
 pub(crate) fn now() -> Timestamp {
     "2026-11-23T10:00:00Z".parse().unwrap()
@@ -84,6 +86,8 @@ pub(crate) struct Scene {
     pub(crate) config_map: Option<ConfigMap>,
     pub(crate) paused: bool,
     pub(crate) failures: u32,
+    pub(crate) location: Option<Labels>,
+    pub(crate) proxy: ProxyState,
     pub(crate) now: Timestamp,
 }
 
@@ -102,7 +106,8 @@ impl Scene {
         pod.metadata.resource_version = Some("20".to_owned());
         pod.spec = None;
         pod.status = serde_json::from_value(ready_status(300)).unwrap();
-        let mut config_map = build::config_map::config_map(&instance, &tls);
+        let mut config_map =
+            build::config_map::config_map(&instance, &tls, &Location::of(&instance, None, None));
         config_map.metadata.uid = Some("uid-config".to_owned());
         config_map.metadata.resource_version = Some("30".to_owned());
         Self {
@@ -111,6 +116,8 @@ impl Scene {
             config_map: Some(config_map),
             paused: false,
             failures: 0,
+            location: None,
+            proxy: ProxyState::default(),
             now: now(),
         }
     }
@@ -137,6 +144,18 @@ impl Scene {
 
     pub(crate) fn failures(mut self, failures: u32) -> Self {
         self.failures = failures;
+        self
+    }
+
+    /// The Pod runs on a node that says so.
+    pub(crate) fn located(mut self, labels: &Value) -> Self {
+        self.location = serde_json::from_value(labels.clone()).unwrap();
+        self
+    }
+
+    /// The Pod was asked, and this is what is known from it.
+    pub(crate) fn proxy(mut self, proxy: ProxyState) -> Self {
+        self.proxy = proxy;
         self
     }
 
@@ -172,6 +191,8 @@ impl Scene {
             config_map: Slot::of(self.config_map.clone().map(Arc::new), &uid, mark),
             paused: self.paused,
             failures: self.failures,
+            location: self.location.clone(),
+            proxy: self.proxy.clone(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
+use super::super::location::{self, Location};
 use super::super::validate::Instance;
 use super::tls::Tls;
 use crate::proxy_config::{self, Managed};
@@ -11,18 +12,24 @@ use crate::proxy_config::{self, Managed};
 /// The key of the configuration in the `ConfigMap`, and its file name in the Pod.
 pub const CONFIG_FILE: &str = "config.toml";
 
-/// The `ConfigMap` of a TiProxy.
+/// The `ConfigMap` of a TiProxy that runs at this place.
 #[must_use]
-pub fn config_map(instance: &Instance, tls: &Tls) -> ConfigMap {
-    let rendered = proxy_config::render(&instance.config, &managed(instance, tls));
-    ConfigMap {
+pub fn config_map(instance: &Instance, tls: &Tls, location: &Location) -> ConfigMap {
+    let managed = Managed {
+        default_labels: location.labels.clone(),
+        ..managed(instance, tls)
+    };
+    let rendered = proxy_config::render(&instance.config, &managed);
+    let mut config_map = ConfigMap {
         metadata: super::metadata(instance),
         data: Some(BTreeMap::from([(CONFIG_FILE.to_owned(), rendered.toml)])),
         ..ConfigMap::default()
-    }
+    };
+    location.record(&mut config_map);
+    config_map
 }
 
-/// What the operator sets in the configuration.
+/// What the operator sets in the configuration, as far as it is known before a node is.
 #[must_use]
 pub fn managed(instance: &Instance, tls: &Tls) -> Managed {
     let template = &instance.spec.template;
@@ -36,7 +43,7 @@ pub fn managed(instance: &Instance, tls: &Tls) -> Managed {
             .as_ref()
             .and_then(|server| server.labels.clone())
             .unwrap_or_default(),
-        default_labels: BTreeMap::new(),
+        default_labels: location::of_topology(instance.spec.topology.as_ref()),
         label_name: template
             .balance
             .as_ref()
