@@ -12,9 +12,11 @@
 )]
 
 mod api;
+mod backends;
 mod behaviour;
 mod budget;
 mod crash;
 mod harness;
 mod harness_test;
 mod lifecycle;
+mod node_labels;
