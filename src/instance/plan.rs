@@ -347,7 +347,11 @@ fn bury(found: &ConfigMap, desired: &mut ConfigMap) {
 fn config_hash(data: Option<&BTreeMap<String, String>>) -> String {
     let text = data.and_then(|data| data.get(CONFIG_FILE)).map(String::as_str);
     let digest = Sha256::digest(text.unwrap_or_default());
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let number = digest
+        .iter()
+        .take(8)
+        .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    format!("{number:016x}")
 }
 
 /// What the Pod that reads a `ConfigMap` has to be told, if it was changed under a running one.

@@ -6,7 +6,7 @@
 //!
 //! Pods are reached by their address. The server's certificate is not verified: it is made for names that TiDB and
 //! the dashboard use, and the operator may read no Secret, so it has no authority to verify it by. What is read is no
-//! secret; who may reach the port is for a NetworkPolicy to say.
+//! secret; who may reach the port is for a `NetworkPolicy` to say.
 
 pub mod client;
 mod exposition;

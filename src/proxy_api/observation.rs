@@ -71,6 +71,10 @@ pub struct Backend {
 
 /// Which TiDBs there are, as far as decisions depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says whether there is one of a sort, independently of the others"
+)]
 pub struct Reach {
     /// There is, or was, one.
     pub any_known: bool,

@@ -88,26 +88,23 @@ struct Record {
 impl Record {
     fn take(&mut self, answer: Option<Answer>, now: Timestamp) -> bool {
         let before = self.relevant();
-        match answer {
-            Some(answer) => {
-                self.failures = 0;
-                self.take_migrations(&answer, now);
-                self.take_connections(answer.connections, now);
+        if let Some(answer) = answer {
+            self.failures = 0;
+            self.take_migrations(&answer, now);
+            self.take_connections(answer.connections, now);
+            self.state.observation = Some(Observation {
+                at: now,
+                answer: Some(answer),
+            });
+        } else {
+            self.failures = self.failures.saturating_add(1);
+            // A single failure is no news.
+            if self.failures >= MOST_FAILURES {
+                self.take_connections(None, now);
                 self.state.observation = Some(Observation {
                     at: now,
-                    answer: Some(answer),
+                    answer: None,
                 });
-            }
-            None => {
-                self.failures = self.failures.saturating_add(1);
-                // A single failure is no news.
-                if self.failures >= MOST_FAILURES {
-                    self.take_connections(None, now);
-                    self.state.observation = Some(Observation {
-                        at: now,
-                        answer: None,
-                    });
-                }
             }
         }
         before != self.relevant()
@@ -156,13 +153,11 @@ impl Record {
 
     /// What decisions depend on.
     fn relevant(&self) -> Relevant {
-        let answer = self
-            .state
-            .observation
-            .as_ref()
-            .map(|observation| observation.answer.as_ref());
+        let observation = self.state.observation.as_ref();
+        let answer = observation.and_then(|observation| observation.answer.as_ref());
         Relevant {
-            answer: answer.map(|answer| answer.map(|answer| (answer.health.clone(), answer.reach()))),
+            was_asked: observation.is_some(),
+            answer: answer.map(|answer| (answer.health.clone(), answer.reach())),
             connections: self.state.connections,
             migrations: self.state.migrations,
         }
@@ -171,7 +166,8 @@ impl Record {
 
 #[derive(PartialEq)]
 struct Relevant {
-    answer: Option<Option<(Health, Reach)>>,
+    was_asked: bool,
+    answer: Option<(Health, Reach)>,
     connections: Option<u64>,
     migrations: Migrations,
 }

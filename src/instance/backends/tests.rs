@@ -194,7 +194,7 @@ fn what_the_kubelet_found_counts_as_long_as_labels_do_not_matter() {
     let plain = || scene(&json!({}));
     let by_tcp = || scene(&json!({"probes": {"readiness": {"type": "tcp"}}}));
     let old = || answered_at(now() - SignedDuration::from_secs(400), unhealthy(""), &[]);
-    for (name, scene, expected) in [
+    for (name, scene, expected) in vec![
         ("not asked yet", plain(), AVAILABLE),
         ("not asked yet, not ready", unready(plain()), UNKNOWN),
         ("not asked yet, with a label", associated(), UNKNOWN),

@@ -54,10 +54,12 @@ fn nudge_to(hash: &str) -> String {
 /// What is there after the planned changes of `ConfigMap` and Pod.
 fn carried_out(mut scene: Scene) -> Scene {
     for action in scene.plan().actions {
-        match action {
-            Action::ReplaceConfigMap(config_map) => scene.config_map = Some(*config_map),
-            Action::PatchPod { metadata, .. } => scene = scene.pod(&json!({ "metadata": metadata })),
-            other => panic!("{other:?}"),
+        if let Action::ReplaceConfigMap(config_map) = action {
+            scene.config_map = Some(*config_map);
+        } else if let Action::PatchPod { metadata, .. } = action {
+            scene = scene.pod(&json!({ "metadata": metadata }));
+        } else {
+            panic!("{action:?}");
         }
     }
     scene

@@ -24,16 +24,42 @@ fn with_label(score: u8) -> String {
     format!("{TIDB}tiproxy_balance_b_score{{backend=\"10.0.0.1:4000\",factor=\"label\"}} {score}\n")
 }
 
+/// A group of one, in a version of TiProxy that refuses clients for whom no TiDB carries the label, and later ones.
+fn of_version(version: &str) -> Value {
+    let mut group = manifest(1);
+    group["spec"]["template"]["spec"]["version"] = json!(version);
+    group
+}
+
 async fn pod(test: &Test) -> Pod {
-    test.api::<Pod>()
-        .get("proxy-tiproxy-0")
-        .await
-        .expect("the Pod is there")
+    pod_of(test, 0).await
+}
+
+/// The Pod of an ordinal, once it has an address.
+async fn pod_of(test: &Test, ordinal: u32) -> Pod {
+    let name = format!("proxy-tiproxy-{ordinal}");
+    eventually(PATIENCE, "the Pod has an address", async || {
+        let pod = test.api::<Pod>().get_opt(&name).await.expect("Pods can be read");
+        let address = pod.as_ref().and_then(|pod| pod.status.as_ref()?.pod_ip.as_ref());
+        if address.is_some() {
+            pod.ok_or_else(String::new)
+        } else {
+            Err(format!("{address:?}"))
+        }
+    })
+    .await
 }
 
 /// Answers for the Pod of the first TiProxy.
 async fn respond(test: &Test, says: Says) -> Responder {
-    let address = pod(test).await.status.and_then(|status| status.pod_ip);
+    respond_for(test, 0, says).await
+}
+
+async fn respond_for(test: &Test, ordinal: u32, says: Says) -> Responder {
+    let address = pod_of(test, ordinal)
+        .await
+        .status
+        .and_then(|status| status.pod_ip);
     let address = address.expect("a running Pod has an address");
     Responder::start(address.parse().expect("an address"), 3080, says).await
 }
@@ -78,7 +104,7 @@ async fn group_becomes(test: &Test, kind: &str, status: &str, reason: &str) -> S
 fn a_label_that_no_tidb_carries_is_told_and_corrected_without_a_restart() {
     harness::run(async |test| {
         let _operator = test.start_operator_with(&QUICKLY).await;
-        test.apply(&manifest(1)).await;
+        test.apply(&of_version("v1.3.2")).await;
         settled(test, 1).await;
         let before = pod(test).await;
         let responder = respond(test, Says::healthy(TIDB)).await;
@@ -130,7 +156,7 @@ fn a_label_that_no_tidb_carries_is_told_and_corrected_without_a_restart() {
 
 #[test]
 #[ignore = "needs a cluster: ./hack/test.sh"]
-fn a_pod_that_is_unready_for_lack_of_tidb_says_so_and_holds_back_a_rollout() {
+fn a_pod_that_is_unready_for_lack_of_tidb_says_so() {
     harness::run(async |test| {
         let _operator = test.start_operator_with(&QUICKLY).await;
         test.apply(&manifest(1)).await;
@@ -230,5 +256,41 @@ fn asking_costs_no_request_to_the_api_server() {
             .filter(|request| request.verb != "watch")
             .collect();
         assert!(others.is_empty(), "{others:#?}");
+    });
+}
+
+#[test]
+#[ignore = "needs a cluster: ./hack/test.sh"]
+fn a_rollout_of_a_wrong_label_stops_before_it_takes_a_working_tiproxy_away() {
+    harness::run(async |test| {
+        let _operator = test.start_operator_with(&QUICKLY).await;
+        let mut group = of_version("v1.3.2");
+        group["spec"]["minReadySeconds"] = json!(10);
+        group["spec"]["template"]["spec"]["updateStrategy"] = json!({"config": "Restart"});
+        test.apply(&group).await;
+        settled(test, 1).await;
+        let before = pod(test).await;
+        let labelled = |value: &str| json!({"template": {"spec": {"server": {"labels": {"group": value}}, "balance": {"labelName": "group"}}}});
+        edit(test, labelled("olpt")).await;
+        let responder = respond_for(test, 1, Says::healthy(&with_label(1))).await;
+        let message = group_becomes(test, "Ready", "False", "BackendsUnavailable").await;
+        assert!(
+            message.contains("proxy-1") && message.contains("group=olpt"),
+            "{message}"
+        );
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        assert_eq!(pod(test).await.uid(), before.uid());
+        assert!(pod(test).await.metadata.deletion_timestamp.is_none());
+        drop(responder);
+        // The correction goes on by itself.
+        edit(test, labelled("oltp")).await;
+        group_becomes(test, "Ready", "True", "AllReady").await;
+        let pods = test
+            .api::<Pod>()
+            .list(&ListParams::default())
+            .await
+            .expect("Pods");
+        assert_eq!(pods.items.len(), 1);
+        assert_ne!(pods.items[0].uid(), before.uid());
     });
 }

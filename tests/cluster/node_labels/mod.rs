@@ -1,7 +1,7 @@
 //! The labels `zone`, `region` and `host` of TiProxy, from the node that its Pod runs on.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
+use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use crate::harness;
@@ -16,8 +16,8 @@ async fn labels(test: &Test) -> toml_edit::Table {
         .get("proxy-tiproxy-0")
         .await
         .expect("a ConfigMap");
-    let text = config_map.data.unwrap_or_default()["config.toml"].clone();
-    let document: toml_edit::DocumentMut = text.parse().expect("TOML");
+    let data = config_map.data.unwrap_or_default();
+    let document: toml_edit::DocumentMut = data["config.toml"].parse().expect("TOML");
     let labels = document.get("labels").and_then(|labels| labels.as_table());
     labels.cloned().unwrap_or_default()
 }
@@ -26,28 +26,41 @@ fn value<'a>(labels: &'a toml_edit::Table, name: &str) -> Option<&'a str> {
     labels.get(name)?.as_str()
 }
 
-/// The number of the node that the first Pod runs on.
-async fn node(test: &Test) -> usize {
-    let pod = test.api::<Pod>().get("proxy-tiproxy-0").await.expect("a Pod");
-    let name = pod.spec.and_then(|spec| spec.node_name).expect("it is bound");
-    name.strip_prefix("node-")
-        .expect("a node")
-        .parse()
-        .expect("a number")
+/// The labels that the configuration for a Pod should have from its node: none where the node names no zone.
+pub(crate) async fn expected(test: &Test, pod: &str) -> Vec<(&'static str, String)> {
+    let pod = test.api::<Pod>().get(pod).await.expect("a Pod");
+    let node = pod.spec.and_then(|spec| spec.node_name).expect("it is bound");
+    let node = Api::<Node>::all(test.client.clone())
+        .get(&node)
+        .await
+        .expect("its node");
+    let zone = "topology.kubernetes.io/zone";
+    if !node.labels().contains_key(zone) {
+        return Vec::new();
+    }
+    let sources = [
+        ("zone", zone),
+        ("region", "topology.kubernetes.io/region"),
+        ("host", "kubernetes.io/hostname"),
+    ];
+    sources
+        .into_iter()
+        .filter_map(|(name, source)| Some((name, node.labels().get(source)?.clone())))
+        .collect()
 }
 
-/// Waits until the labels are those of the node.
-async fn follow(test: &Test) -> String {
-    let number = node(test).await;
-    let zone = ["zone-a", "zone-b", "zone-c"][(number - 1) % 3];
+/// Waits until the labels are those of the node, and returns them.
+async fn follow(test: &Test) -> Vec<(&'static str, String)> {
+    let expected = expected(test, "proxy-tiproxy-0").await;
     eventually(PATIENCE, "the labels are those of the node", async || {
         let labels = labels(test).await;
-        let found = ["zone", "region", "host"].map(|name| value(&labels, name).map(ToOwned::to_owned));
-        let expected = [zone, "region", &format!("node-{number}")].map(|text| Some(text.to_owned()));
-        expect(found == expected, found)
+        let holds = expected
+            .iter()
+            .all(|(name, text)| value(&labels, name) == Some(text.as_str()));
+        expect(holds, labels.to_string())
     })
     .await;
-    zone.to_owned()
+    expected
 }
 
 #[test]
@@ -58,7 +71,7 @@ fn labels_come_from_the_node_without_a_restart_and_follow_a_new_pod() {
         test.apply(&manifest(1)).await;
         settled(test, 1).await;
         let before = test.api::<Pod>().get("proxy-tiproxy-0").await.unwrap();
-        let zone = follow(test).await;
+        let labels_of_node = follow(test).await;
         assert_eq!(
             test.api::<Pod>().get("proxy-tiproxy-0").await.unwrap().uid(),
             before.uid()
@@ -75,7 +88,7 @@ fn labels_come_from_the_node_without_a_restart_and_follow_a_new_pod() {
         })
         .await;
         edit(test, json!({"template": {"spec": {"config": null}}})).await;
-        assert_eq!(follow(test).await, zone);
+        assert_eq!(follow(test).await, labels_of_node);
         assert_eq!(
             test.api::<Pod>().get("proxy-tiproxy-0").await.unwrap().uid(),
             before.uid()
