@@ -171,6 +171,14 @@ nodes_are_ready() {
   [[ $(grep -cE '^True +<none>' <<<"$states") -eq $nodes ]]
 }
 
+# Pods have loopback addresses: the operator's questions to TiProxy stay on this machine, and a test can answer them.
+# Each cluster has a range of its own, 127.64 to 127.127.
+pod_cidr() {
+  local number
+  number=$(cksum <<<"$dir")
+  echo "127.$((64 + ${number%% *} % 64)).0.1/16"
+}
+
 start_control_plane() {
   local ports
   mapfile -t ports < <("$bin/localkube" ports 3)
@@ -208,7 +216,7 @@ start_control_plane() {
     --flex-volume-plugin-dir "$dir/flexvolume" # Created at start; its default is outside of our directory.
   start kube-scheduler --kubeconfig "$dir/pki/kubeconfig-kube-scheduler" --leader-elect=false --secure-port 0 \
     --kube-api-qps 1000 --kube-api-burst 2000
-  start kwok --kubeconfig "$dir/pki/kubeconfig-kwok" --manage-all-nodes=true --cidr 10.244.0.1/16 \
+  start kwok --kubeconfig "$dir/pki/kubeconfig-kwok" --manage-all-nodes=true --cidr "$(pod_cidr)" \
     --config "$root/hack/localkube/pod-stages.yaml"
   create_nodes
   wait_until "the nodes' readiness" nodes_are_ready

@@ -62,6 +62,31 @@ pub struct RunArguments {
         value_parser = clap::value_parser!(u32).range(1..=3600)
     )]
     pub reconcile_timeout: u32,
+    /// How many seconds lie between two questions to the HTTP API of a TiProxy at which nothing changes.
+    #[arg(
+        long,
+        env = "TIPROXY_OPERATOR_PROXY_POLL_INTERVAL",
+        value_name = "SECONDS",
+        default_value_t = 15,
+        value_parser = clap::value_parser!(u32).range(1..=3600)
+    )]
+    pub proxy_poll_interval: u32,
+    /// A PEM file with the certificate to show to TiProxies whose HTTP API demands one (`clientAuth: RequireClientCert`).
+    #[arg(
+        long,
+        env = "TIPROXY_OPERATOR_PROXY_CLIENT_CERTIFICATE",
+        value_name = "FILE",
+        requires = "proxy_client_key"
+    )]
+    pub proxy_client_certificate: Option<PathBuf>,
+    /// A PEM file with the key of that certificate.
+    #[arg(
+        long,
+        env = "TIPROXY_OPERATOR_PROXY_CLIENT_KEY",
+        value_name = "FILE",
+        requires = "proxy_client_certificate"
+    )]
+    pub proxy_client_key: Option<PathBuf>,
     /// The form of log lines.
     #[arg(
         long,

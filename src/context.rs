@@ -1,8 +1,9 @@
 //! What both controllers work with.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::core::PartialObjectMeta;
 
 use crate::api::{Cluster, TiProxy, TiProxyGroup};
 use crate::group::pace::Pace;
@@ -10,6 +11,7 @@ use crate::group::verdict::Verdicts;
 use crate::instance::failed_mount::FailedMount;
 use crate::instance::failures::Failures;
 use crate::operator_pods::OperatorPods;
+use crate::proxy_api::Proxies;
 use crate::report::Reporter;
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::Clock;
@@ -42,6 +44,11 @@ pub struct Context {
     pub failed_mounts: Cache<FailedMount>,
     /// Clusters.
     pub clusters: Cache<Cluster>,
+    /// Nodes, by what [`forget_the_rest`](crate::instance::location::forget_the_rest) leaves of them. Empty where they
+    /// may not be read.
+    pub nodes: Cache<PartialObjectMeta<Node>>,
+    /// What the running TiProxies said when they were asked last.
+    pub proxies: Proxies,
     /// The only way to write; each controller writes under its own name.
     pub writer: Writer,
     /// Events for users.
@@ -79,6 +86,7 @@ impl Context {
             ("NetworkPolicy", self.network_policies.is_warm()),
             ("PD Service", self.pd_services.is_warm()),
             ("Cluster", self.clusters.is_warm()),
+            ("Node", self.nodes.is_warm()),
         ]
         .into_iter()
         .filter_map(|(kind, warm)| (!warm).then_some(kind))

@@ -6,8 +6,8 @@
 //! caches, decide by pure functions, and write through one executor: `observe`, `validate`, `plan`, `execute`,
 //! `status`, in this order and in files of these names.
 //!
-//! [`api`] holds the custom resources, [`proxy_config`] renders `config.toml`, [`runtime`] is what kube lacks and
-//! knows no TiProxy.
+//! [`api`] holds the custom resources, [`proxy_config`] renders `config.toml`, [`proxy_api`] asks the running TiProxies,
+//! [`runtime`] is what kube lacks and knows no TiProxy.
 
 pub mod api;
 pub mod claim;
@@ -20,6 +20,7 @@ pub mod operator_pods;
 pub mod ownership;
 pub mod pod_overlay;
 pub mod problem;
+pub mod proxy_api;
 pub mod proxy_config;
 pub mod render;
 pub mod report;

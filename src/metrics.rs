@@ -6,12 +6,19 @@
 mod client;
 mod controller;
 
+use std::time::Duration;
+
 use prometheus::core::Collector;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
 pub use self::client::{CountRequests, CountedService};
 use self::controller::Controllers;
 pub use self::controller::{ControllerMetrics, ReconcileResult};
+
+/// The upper bounds of the times to ask a TiProxy, in seconds.
+const POLL_SECONDS: [f64; 6] = [0.005, 0.025, 0.1, 0.5, 2.0, 5.0];
 
 /// All metrics. A clone counts into the same registry.
 #[derive(Debug, Clone)]
@@ -23,6 +30,8 @@ pub struct Metrics {
     cache_objects: IntGaugeVec,
     caches_warm: IntGauge,
     events_dropped: IntCounter,
+    proxies_asked: IntCounterVec,
+    proxy_seconds: Histogram,
 }
 
 impl Metrics {
@@ -73,6 +82,22 @@ impl Metrics {
                     "Kubernetes Events that were not sent: too many at once, or refused by the API server.",
                 )?,
             )?,
+            proxies_asked: counters(
+                &registry,
+                "tiproxy_operator_proxy_polls_total",
+                "How often TiProxies were asked over their HTTP API, by result: ok, unreachable, timeout, tls or invalid.",
+                &["result"],
+            )?,
+            proxy_seconds: register(
+                &registry,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "tiproxy_operator_proxy_poll_seconds",
+                        "How long it took to ask a TiProxy, or to give up.",
+                    )
+                    .buckets(POLL_SECONDS.to_vec()),
+                )?,
+            )?,
             registry,
         })
     }
@@ -101,6 +126,12 @@ impl Metrics {
     /// Counts a Kubernetes Event that was not sent.
     pub fn event_dropped(&self) {
         self.events_dropped.inc();
+    }
+
+    /// Counts an attempt to ask a TiProxy. `result` is one of a closed list.
+    pub fn proxy_asked(&self, result: &str, took: Duration) {
+        self.proxies_asked.with_label_values(&[result]).inc();
+        self.proxy_seconds.observe(took.as_secs_f64());
     }
 
     /// A layer for kube's `ClientBuilder` that counts requests. `host` is the API server's, as in the configuration:
@@ -173,8 +204,6 @@ fn to_gauge(count: usize) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use axum::http::{Request, Response};
     use tower::{Layer, Service};
 
@@ -249,11 +278,15 @@ mod tests {
             "ConfigMap",
             "Service",
             "CustomResourceDefinition",
+            "Node",
         ] {
             metrics.watch(kind).objects(1);
             for reason in ["unreachable", "expired"] {
                 metrics.watch(kind).error(reason);
             }
+        }
+        for result in ["ok", "unreachable", "timeout", "tls", "invalid"] {
+            metrics.proxy_asked(result, Duration::ZERO);
         }
         for code in ["200", "201", "404", "409", "<error>"] {
             for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {

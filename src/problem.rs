@@ -86,9 +86,21 @@ pub fn new_condition(
     message: &str,
     generation: Option<i64>,
 ) -> NewCondition {
+    condition_of(condition_type, Status::from(holds), reason, message, generation)
+}
+
+/// As [`new_condition`], also for what cannot be told.
+#[must_use]
+pub fn condition_of(
+    condition_type: ConditionType,
+    status: Status,
+    reason: Reason,
+    message: &str,
+    generation: Option<i64>,
+) -> NewCondition {
     NewCondition {
         type_: condition_type.as_str().to_owned(),
-        status: Status::from(holds),
+        status,
         reason: reason.as_str().to_owned(),
         message: shortened(message),
         observed_generation: generation,

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 
-use crate::api::condition::ConditionType;
+use crate::api::condition::{ConditionType, Reason};
 use crate::api::{TiProxy, TiProxyGroup};
 use crate::group::plan::Why;
 use crate::instance::plan::DeleteReason;
@@ -89,6 +89,19 @@ impl Reporter {
         if stalled.is_some()
             && stalled != is(before, ConditionType::Stalled)
             && let Some(condition) = find(after, ConditionType::Stalled.as_str())
+        {
+            self.tell(
+                object,
+                Severity::Warning,
+                &condition.reason,
+                "Reconcile",
+                condition.message.clone(),
+            );
+        }
+        let migration = Some(Reason::SessionMigrationFailing.as_str().to_owned());
+        if is(after, ConditionType::ConfigWarnings) == migration
+            && is(before, ConditionType::ConfigWarnings) != migration
+            && let Some(condition) = find(after, ConditionType::ConfigWarnings.as_str())
         {
             self.tell(
                 object,

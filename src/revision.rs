@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::api::probe::Probes;
 use crate::api::security::Security;
-use crate::api::template::{Balance, Resources, TrafficReplay};
+use crate::api::template::{Balance, ConfigUpdateStrategy, Resources, TrafficReplay};
 use crate::api::{Discovery, TiProxySpec};
 
 /// What the change from one spec to another asks for.
@@ -30,6 +30,9 @@ pub enum Change {
 ///
 /// Everything that is not named here (`updateStrategy`, `drain`, `offline`, ...) changes nothing that runs. A field
 /// is only ever added as an `Option` that is skipped when absent, or all hashes would change.
+///
+/// Labels and `balance.label-name` are here only where the user wants every change of the configuration to restart:
+/// a running TiProxy takes them over. To ask for that where there are labels is itself such a change.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PodInputs<'a> {
@@ -64,16 +67,22 @@ struct PodInputs<'a> {
 impl<'a> PodInputs<'a> {
     fn of(spec: &'a TiProxySpec) -> Self {
         let template = &spec.template;
+        let strategy = template
+            .update_strategy
+            .as_ref()
+            .and_then(|strategy| strategy.config);
+        let restarts = strategy == Some(ConfigUpdateStrategy::Restart);
+        let server_labels = template.server.as_ref().and_then(|server| server.labels.as_ref());
         Self {
             image: template.image_reference(),
             version: &template.version,
             sql_port: template.sql_port(),
             api_port: template.api_port(),
-            labels: template.server.as_ref().and_then(|server| server.labels.as_ref()),
-            balance: template.balance.as_ref(),
+            labels: server_labels.filter(|_| restarts),
+            balance: template.balance.as_ref().filter(|_| restarts),
             traffic_replay: template.traffic_replay.as_ref(),
             resources: template.resources.as_ref(),
-            config: config_meaning(template.config.as_deref().unwrap_or_default()),
+            config: config_meaning(template.config.as_deref().unwrap_or_default(), restarts),
             probes: template.probes.as_ref(),
             pre_stop_sleep_seconds: template.pre_stop_sleep_seconds(),
             security: template.security.as_ref(),
@@ -88,13 +97,28 @@ impl<'a> PodInputs<'a> {
     }
 }
 
-/// The configuration without comments, white space and order, so that editing those replaces nothing.
-fn config_meaning(text: &str) -> Cow<'_, str> {
-    match text.parse::<toml_edit::DocumentMut>() {
-        Ok(document) if document.is_empty() => Cow::Borrowed(""),
-        Ok(document) => Cow::Owned(canonical(document.as_item())),
-        Err(_) => Cow::Borrowed(text),
+/// The configuration without comments, white space and order, so that editing those replaces nothing; and, unless
+/// every change is to restart, without what a running TiProxy takes over.
+fn config_meaning(text: &str, restarts: bool) -> Cow<'_, str> {
+    let Ok(mut document) = text.parse::<toml_edit::DocumentMut>() else {
+        return Cow::Borrowed(text);
+    };
+    if !restarts {
+        document.remove("labels");
+        if let Some(balance) = document
+            .get_mut("balance")
+            .and_then(toml_edit::Item::as_table_like_mut)
+        {
+            balance.remove("label-name");
+            if balance.is_empty() {
+                document.remove("balance");
+            }
+        }
     }
+    if document.is_empty() {
+        return Cow::Borrowed("");
+    }
+    Cow::Owned(canonical(document.as_item()))
 }
 
 /// JSON's quoting, which unlike Rust's `Debug` never changes.
@@ -203,7 +227,7 @@ mod tests {
             "probes": {"readiness": {"type": "tcp"}}, "preStop": {"sleepSeconds": 3},
             "security": {"tls": {"mysql": {"enabled": true}, "backend": {"enabled": false}}},
         }));
-        assert_eq!(name("web", &full), "web-tiproxy-h5lrs6nvnx");
+        assert_eq!(name("web", &full), "web-tiproxy-zm87hm77p8");
         let overlay = json!({"pod": {"metadata": {"labels": {"a": "b"}}, "spec": {
             "hostNetwork": false, "containers": [{"name": "b", "image": "c", "args": []}], "affinity": {"x": 1, "a": 0.5}}}});
         let overlaid = spec(json!({ "overlay": overlay }));
@@ -245,10 +269,39 @@ mod tests {
             ),
             (json!({"discovery": {"pdAddrs": ["other:2379"]}}), Change::Roll),
             (json!({"probes": {"readiness": {"type": "tcp"}}}), Change::Roll),
+            (json!({"server": {"labels": {"group": "oltp"}}}), Change::InPlace),
+            (json!({"balance": {"labelName": "group"}}), Change::InPlace),
+            (
+                json!({"config": "labels.group = \"oltp\"\n[balance]\nlabel-name = \"group\""}),
+                Change::InPlace,
+            ),
+            (
+                json!({"config": "labels = {a = \"b\"}\n[balance]\nlabel-name = \"a\"\npolicy = \"location\""}),
+                Change::Roll,
+            ),
         ] {
             assert_eq!(
                 change(&spec(json!({})), &spec(changes.clone())),
                 expected,
+                "{changes}"
+            );
+        }
+    }
+
+    #[test]
+    fn who_wants_restarts_gets_them_for_labels_too() {
+        let restart = |mut changes: Value| {
+            changes["updateStrategy"] = json!({"config": "Restart"});
+            spec(changes)
+        };
+        for changes in [
+            json!({"server": {"labels": {"group": "oltp"}}}),
+            json!({"balance": {"labelName": "group"}}),
+            json!({"config": "labels.group = \"oltp\""}),
+        ] {
+            assert_eq!(
+                change(&restart(json!({})), &restart(changes.clone())),
+                Change::Roll,
                 "{changes}"
             );
         }

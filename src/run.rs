@@ -19,10 +19,14 @@ use crate::instance;
 use crate::instance::failures::Failures;
 use crate::metrics::Metrics;
 use crate::operator_pods::OperatorPods;
+use crate::proxy_api::client::Client as AskClient;
+use crate::proxy_api::poller::Poller;
+use crate::proxy_api::{CertificateError, CertificateFiles, Proxies};
 use crate::report::Reporter;
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::Clock;
 use crate::runtime::event::Events;
+use crate::runtime::jitter::Jitter;
 use crate::runtime::runner::{self, Queue, Settings};
 use crate::runtime::write::Writer;
 use crate::server::{Readiness, Server, ServerError};
@@ -50,6 +54,9 @@ pub enum RunError {
     /// Signals cannot be received.
     #[error("cannot receive signals")]
     Signal(#[source] std::io::Error),
+    /// The certificate for TiProxy's API cannot be used.
+    #[error("cannot show a certificate to TiProxy's API")]
+    Certificate(#[from] CertificateError),
     /// A part of the operator ended that should run for ever.
     #[error("{0} ended although nobody asked for it")]
     Ended(&'static str),
@@ -59,6 +66,7 @@ pub enum RunError {
 pub async fn run(arguments: RunArguments) -> Result<(), RunError> {
     let metrics = Metrics::new()?;
     let shutdown = CancellationToken::new();
+    let poller = poller(&arguments, &metrics)?;
     let client = client(&metrics).await?;
     let (context, event_task) = context(&client, &arguments, &metrics, &shutdown);
     let queues = Queues {
@@ -88,6 +96,13 @@ pub async fn run(arguments: RunArguments) -> Result<(), RunError> {
         readiness(&context),
         shutdown.clone(),
     ));
+    {
+        let (context, queue, shutdown) = (context.clone(), queues.instances.clone(), shutdown.clone());
+        parts.spawn(async move {
+            poller.run(context, queue, shutdown).await;
+            ("the poller of TiProxies", Ok(()))
+        });
+    }
     spawn_controllers(&mut parts, &context, &queues, &arguments, &metrics, &shutdown);
     let result = wait(&mut parts, &shutdown).await;
     shutdown.cancel();
@@ -110,6 +125,20 @@ async fn client(metrics: &Metrics) -> Result<Client, RunError> {
     let layer = metrics.client_layer(&host);
     let builder = ClientBuilder::try_from(config).map_err(|error| RunError::Client(Box::new(error)))?;
     Ok(builder.with_layer(&layer).build())
+}
+
+fn poller(arguments: &RunArguments, metrics: &Metrics) -> Result<Poller, CertificateError> {
+    let files = arguments
+        .proxy_client_certificate
+        .clone()
+        .zip(arguments.proxy_client_key.clone())
+        .map(|(certificate, key)| CertificateFiles { certificate, key });
+    Ok(Poller {
+        client: Arc::new(AskClient::new(files)?),
+        interval: Duration::from_secs(u64::from(arguments.proxy_poll_interval)),
+        metrics: metrics.clone(),
+        jitter: Jitter::random(),
+    })
 }
 
 fn context(
@@ -137,6 +166,8 @@ fn context(
         pd_services: Cache::new(),
         failed_mounts: Cache::new(),
         clusters: Cache::new(),
+        nodes: Cache::new(),
+        proxies: Proxies::default(),
         writer: Writer::new(client.clone(), name::MANAGER_GROUP),
         reporter: Reporter::new(events),
         clock,

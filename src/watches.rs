@@ -1,10 +1,13 @@
 //! Which objects are watched, and who looks again when one of them changes.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, PodSpec, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::core::DeserializeGuard;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -13,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{Cluster, TiProxy, TiProxyGroup, name};
 use crate::context::Context;
 use crate::instance::failed_mount::{self, FailedMount};
+use crate::instance::location;
 use crate::metrics::Metrics;
 use crate::ownership;
 use crate::runtime::cache::Cache;
@@ -49,6 +53,7 @@ impl Watches {
         self.spawn_children(context, queues);
         self.spawn_surroundings(context, queues);
         self.spawn_failed_mounts(context, queues);
+        self.spawn_nodes(context, queues);
     }
 
     fn spawn_own(&self, context: &Context, queues: &Queues) {
@@ -73,7 +78,7 @@ impl Watches {
         let ours = format!("{}={}", name::LABEL_MANAGED_BY, name::MANAGED_BY);
         let instances = queues.instances.clone();
         self.watch(&context.pods, Some(&ours))
-            .prune(forget_pod_spec)
+            .prune(forget_all_but_the_node)
             .spawn(self.plain_api(), move |pod: &Pod| {
                 add_instance_of(&instances, pod);
             });
@@ -151,6 +156,27 @@ impl Watches {
             });
     }
 
+    fn spawn_nodes(&self, context: &Context, queues: &Queues) {
+        let (pods, instances) = (context.pods.clone(), queues.instances.clone());
+        let (nodes, news) = (context.nodes.clone(), NodeNews::default());
+        self.watch(&context.nodes, None)
+            .prune(location::forget_the_rest)
+            .spawn_if_allowed(
+                Api::<PartialObjectMeta<Node>>::all(self.client.clone()),
+                move |node| {
+                    if !news.is_news(node, &nodes) {
+                        return;
+                    }
+                    let name = node.name_any();
+                    for pod in pods.all() {
+                        if location::node_name(&pod) == Some(name.as_str()) {
+                            add_instance_of(&instances, &*pod);
+                        }
+                    }
+                },
+            );
+    }
+
     fn watch<K>(&self, cache: &Cache<K>, labels: Option<&str>) -> Watch<K>
     where
         K: Resource<DynamicType = ()>
@@ -190,8 +216,29 @@ impl Watches {
 }
 
 /// What a Pod was asked to be is decided by hashes; its spec is most of its size.
-fn forget_pod_spec(pod: &mut Pod) {
-    pod.spec = None;
+fn forget_all_but_the_node(pod: &mut Pod) {
+    let node_name = pod.spec.take().and_then(|spec| spec.node_name);
+    pod.spec = node_name.map(|node_name| PodSpec {
+        node_name: Some(node_name),
+        ..PodSpec::default()
+    });
+}
+
+/// Nodes change every few minutes, by their heartbeat; the labels that matter here hardly ever do.
+#[derive(Debug, Default)]
+struct NodeNews(Mutex<HashMap<String, location::Labels>>);
+
+impl NodeNews {
+    /// Whether the labels of a node are not those that it had when it was seen last.
+    fn is_news(&self, node: &PartialObjectMeta<Node>, nodes: &Cache<PartialObjectMeta<Node>>) -> bool {
+        const SPARE: usize = 100;
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() > 2 * nodes.len() + SPARE {
+            known.retain(|name, _| nodes.get("", name).is_some());
+        }
+        let labels = node.labels().clone();
+        known.insert(node.name_any(), labels.clone()) != Some(labels)
+    }
 }
 
 /// It names every Pod that is being evicted, and nothing is decided by it.

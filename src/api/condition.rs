@@ -13,7 +13,8 @@ pub enum ConditionType {
     Available,
     /// Pods were taken away because the Cluster asks for it.
     Suspended,
-    /// Parts of the spec that have no effect, or another one than written.
+    /// A group: parts of the spec that have no effect, or another one than written. An instance: trouble at run time
+    /// that the configuration of TiProxy or TiDB leads to.
     ConfigWarnings,
     /// Fields of the spec that this version of the operator accepts and does not act on yet.
     UnsupportedFields,
@@ -59,6 +60,12 @@ macro_rules! reasons {
             /// Every reason.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
+            /// The reason of this text.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|reason| reason.as_str() == text)
+            }
+
             /// The reason as it stands in the status.
             #[must_use]
             pub fn as_str(self) -> &'static str {
@@ -83,6 +90,18 @@ reasons! {
     ClusterNotFound,
     /// No TiDB that the TiProxy may route to is healthy.
     BackendsUnavailable,
+    /// A TiDB that the TiProxy may route to is healthy.
+    BackendsHealthy,
+    /// Whether a TiDB is available cannot be told.
+    BackendsUnknown,
+    /// The TiProxy has found no healthy TiDB since it started.
+    NoBackendFound,
+    /// The TiDBs that the TiProxy knew are not healthy any more.
+    BackendsUnhealthy,
+    /// TiDBs are healthy, and none carries the label that the TiProxy asks for.
+    NoBackendWithLabel,
+    /// Sessions cannot be moved from one TiDB to another.
+    SessionMigrationFailing,
     /// The Cluster's compute is suspended.
     Suspended,
     /// The Cluster, or the rollout, is paused.

@@ -42,6 +42,11 @@ pub const ANNOTATION_PRIORITY: &str = "core.pingcap.com/priority";
 pub const ANNOTATION_TEMPLATE_KEYS: &str = "core.pingcap.com/template-keys";
 /// Seconds of drain in TiDB Operator v2's spelling.
 pub const ANNOTATION_DRAIN_SECONDS: &str = "core.pingcap.com/tiproxy-graceful-shutdown-delete-delay-seconds";
+/// On a `ConfigMap` that was changed while its Pod ran: the hash of the configuration. Its Pod is given the same, since
+/// the kubelet looks at the files of a Pod that changes at once, and at those of others after a minute or two.
+pub const ANNOTATION_CONFIG_HASH: &str = "core.pingcap.com/config-hash";
+/// On a `ConfigMap`: what the node of its Pod said of the place, as JSON.
+pub const ANNOTATION_NODE_LABELS: &str = "core.pingcap.com/node-labels";
 /// Prefixes of labels and annotations that belong to the operator.
 pub const RESERVED_PREFIXES: [&str; 2] = ["pingcap.com/", "core.pingcap.com/"];
 /// The port of PD.

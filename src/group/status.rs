@@ -7,6 +7,7 @@ use super::observe::Observed;
 use super::plan::{Counts, Plan, Wait};
 use super::validate::{Group, Invalid};
 use super::verdict::Refusal;
+use super::warnings;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::{TiProxy, TiProxyGroupStatus, name};
 use crate::ownership::Slot;
@@ -55,7 +56,11 @@ pub fn status(
         new.push(warned(
             ConditionType::ConfigWarnings,
             Reason::Warnings,
-            &planned.warnings,
+            &[
+                planned.warnings.as_slice(),
+                &warnings::of_instances(&observed.instances),
+            ]
+            .concat(),
             generation,
         ));
     }
@@ -257,7 +262,24 @@ fn going_on(observed: &Observed, planned: &Planned) -> Progress {
     } else {
         Reason::Progressing
     };
-    Progress::working(reason, format!("{figures}; waiting for {}", waiting.join(", ")))
+    let why = if starved { starved_because(observed) } else { None };
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    Progress::working(
+        reason,
+        format!("{figures}; waiting for {}{why}", waiting.join(", ")),
+    )
+}
+
+/// Why the first TiProxy that has no TiDB has none, in its own words.
+fn starved_because(observed: &Observed) -> Option<String> {
+    observed.instances.iter().find_map(|instance| {
+        let conditions = &instance.status.as_ref()?.conditions;
+        let ready = condition::find(conditions, ConditionType::Ready.as_str())?;
+        let is_starved = ready.status != "True"
+            && ready.reason == Reason::BackendsUnavailable.as_str()
+            && ready.observed_generation == instance.meta().generation;
+        is_starved.then(|| ready.message.clone())
+    })
 }
 
 /// Without seconds: a message that counts them down would be a write for each.
@@ -271,7 +293,7 @@ fn in_words(wait: &Wait) -> Option<String> {
             name,
             remaining: None,
         } => Some(format!("{name} to become Ready")),
-        Wait::Backends { name } => Some(format!("{name} to find a healthy TiDB")),
+        Wait::Backends { name } => Some(format!("{name} to find a TiDB")),
         Wait::Leaver { name } => Some(format!("{name} to leave")),
         Wait::Paused | Wait::NothingMayBeCreated | Wait::MayNotRoll => None,
     }
@@ -295,11 +317,9 @@ fn stalled(instance: &TiProxy) -> Option<Progress> {
     let stalled = condition::find(conditions, ConditionType::Stalled.as_str()).filter(|stalled| {
         stalled.status == "True" && stalled.observed_generation == instance.meta().generation
     })?;
-    let reason = Reason::ALL
-        .iter()
-        .find(|reason| reason.as_str() == stalled.reason)?;
+    let reason = Reason::parse(&stalled.reason)?;
     Some(Progress::stalled(
-        *reason,
+        reason,
         format!("TiProxy {}: {}", instance.name_any(), stalled.message),
     ))
 }

@@ -3,11 +3,13 @@
 //! Volumes, drain and hot reload have their place here: a volume is one more builder beside [`build::pod`], drain and
 //! reload are further actions of [`plan`].
 
+pub mod backends;
 pub mod belonging;
 pub mod build;
 pub mod execute;
 pub mod failed_mount;
 pub mod failures;
+pub mod location;
 pub mod mount_problem;
 pub mod observe;
 pub mod plan;

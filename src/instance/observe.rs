@@ -7,11 +7,13 @@ use kube::ResourceExt;
 
 use super::failed_mount::FailedMount;
 use super::failures::Failures;
+use super::location::{self, Labels};
 use super::pod_state::PodState;
 use super::validate::group_of;
 use crate::api::{TiProxy, name};
 use crate::context::Context;
 use crate::ownership::Slot;
+use crate::proxy_api::ProxyState;
 
 /// What is there.
 #[derive(Clone, Debug)]
@@ -30,6 +32,10 @@ pub struct Observed {
     pub failed_mounts: Vec<Arc<FailedMount>>,
     /// How many Pods in a row have ended without becoming ready.
     pub failures: u32,
+    /// Where its Pod runs, if that can be told.
+    pub location: Option<Labels>,
+    /// What its Pod said when it was asked last.
+    pub proxy: ProxyState,
 }
 
 impl Observed {
@@ -76,17 +82,26 @@ pub fn observe(context: &Context, namespace: &str, name: &str) -> Option<Observe
             .clusters
             .get(namespace, &cluster.name)
             .is_some_and(|cluster| cluster.spec.paused == Some(true));
-    let pod = pod_name
+    let found = pod_name
         .as_ref()
         .and_then(|pod_name| context.pods.get(namespace, pod_name));
+    let failed_mounts = found
+        .as_ref()
+        .and_then(|pod| pod.uid())
+        .map(|uid| context.failed_mounts.owned_by(&uid))
+        .unwrap_or_default();
+    let pod = Slot::of(found, &uid, mark);
+    let location = pod.ours().and_then(|pod| {
+        let node = location::node_name(pod).and_then(|node| context.nodes.get("", node));
+        location::of_pod(pod, node.as_deref())
+    });
+    let pod_uid = pod.ours().and_then(|pod| pod.uid());
     Some(Observed {
+        proxy: pod_uid.map(|uid| context.proxies.get(&uid)).unwrap_or_default(),
+        location,
         pods: context.pods.owned_by(&uid),
-        failed_mounts: pod
-            .as_ref()
-            .and_then(|pod| pod.uid())
-            .map(|uid| context.failed_mounts.owned_by(&uid))
-            .unwrap_or_default(),
-        pod: Slot::of(pod, &uid, mark),
+        failed_mounts,
+        pod,
         config_map: Slot::of(
             pod_name
                 .as_ref()

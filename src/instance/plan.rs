@@ -1,5 +1,6 @@
 //! What to do next for one TiProxy. Pure: no client, no clock, no randomness.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,18 +8,21 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use super::build::{
     self,
-    config_map::config_map,
+    config_map::{CONFIG_FILE, config_map},
     manifest::manifest,
     tls::{Tls, tls},
 };
+use super::location::Location;
 use super::observe::Observed;
 use super::pod_state::PodState;
 use super::validate::{Instance, Invalid};
 use crate::api::name;
 use crate::ownership::Slot;
+use crate::proxy_config;
 use crate::runtime::write::{DeleteRule, Manifest, Target};
 
 /// One write; it carries all that its executor needs.
@@ -190,15 +194,17 @@ fn plan_pod(observed: &Observed, instance: &Instance, now: Timestamp) -> Plan {
     let tls = tls(instance);
     match &observed.pod {
         Slot::Absent => {
-            let mut actions = plan_config_map(observed, config_map(instance, &tls));
+            let mut actions = plan_config_map(observed, desired_config_map(observed, instance, &tls), None);
             // An adopted one may say something else; the Pod must not start before that is put right.
             if matches!(observed.config_map, Slot::Absent | Slot::Ours(_)) {
+                // It reads all that was written for its predecessor.
+                let hash = observed.config_map.ours().and_then(|found| told(&**found));
                 // Validation has laid the overlay over it already, so that it can be.
-                actions.extend(
-                    manifest(instance, &tls)
-                        .ok()
-                        .map(|pod| Action::CreatePod(Box::new(pod))),
-                );
+                let pod = manifest(instance, &tls).ok().map(|pod| match hash {
+                    Some(hash) => pod.with_annotation(name::ANNOTATION_CONFIG_HASH, hash),
+                    None => pod,
+                });
+                actions.extend(pod.map(|pod| Action::CreatePod(Box::new(pod))));
             }
             Plan {
                 actions,
@@ -255,8 +261,17 @@ fn plan_own_pod(observed: &Observed, instance: &Instance, tls: &Tls, pod: &Arc<P
             ..Plan::waiting(format!("Pod {} is replaced", pod.name_any()))
         };
     }
-    let mut actions = plan_config_map(observed, config_map(instance, tls));
-    if let Some(metadata) = pod_metadata_patch(instance, tls, pod) {
+    let mut actions = plan_config_map(
+        observed,
+        desired_config_map(observed, instance, tls),
+        Some(&state),
+    );
+    let config_map = match actions.as_slice() {
+        [Action::ReplaceConfigMap(config_map)] => Some(&**config_map),
+        _ => observed.config_map.ours().map(|found| &**found),
+    };
+    let nudge = config_map.and_then(|config_map| told(config_map).map(ToOwned::to_owned));
+    if let Some(metadata) = pod_metadata_patch(instance, tls, pod, nudge.as_deref()) {
         actions.extend(Target::of(&**pod).map(|target| Action::PatchPod { target, metadata }));
     }
     Plan {
@@ -265,7 +280,18 @@ fn plan_own_pod(observed: &Observed, instance: &Instance, tls: &Tls, pod: &Arc<P
     }
 }
 
-fn plan_config_map(observed: &Observed, desired: ConfigMap) -> Vec<Action> {
+/// The `ConfigMap` for where the Pod runs, or, as long as there is none, for where it would run.
+fn desired_config_map(observed: &Observed, instance: &Instance, tls: &Tls) -> ConfigMap {
+    let found = observed.config_map.ours().map(|found| &**found);
+    config_map(
+        instance,
+        tls,
+        &Location::of(instance, observed.location.as_ref(), found),
+    )
+}
+
+/// `reader` is the Pod that reads it already.
+fn plan_config_map(observed: &Observed, desired: ConfigMap, reader: Option<&PodState>) -> Vec<Action> {
     match &observed.config_map {
         Slot::Absent => vec![Action::CreateConfigMap(Box::new(desired))],
         Slot::Adoptable(found) => Target::of(&**found)
@@ -273,7 +299,7 @@ fn plan_config_map(observed: &Observed, desired: ConfigMap) -> Vec<Action> {
             .into_iter()
             .collect(),
         Slot::Leftover(_) | Slot::Foreign(_) => Vec::new(),
-        Slot::Ours(found) => replacement(found, desired)
+        Slot::Ours(found) => replacement(found, desired, reader)
             .map(|config_map| Action::ReplaceConfigMap(Box::new(config_map)))
             .into_iter()
             .collect(),
@@ -281,24 +307,70 @@ fn plan_config_map(observed: &Observed, desired: ConfigMap) -> Vec<Action> {
 }
 
 /// The `ConfigMap` as it should be, if it is not; what others put on its metadata stays.
-fn replacement(found: &ConfigMap, desired: ConfigMap) -> Option<ConfigMap> {
+///
+/// For a process that has read it, keys that are gone are written out as their defaults. One that runs has to be told
+/// of the change; one that is yet to start is not: the kubelet looks again when a container starts.
+fn replacement(found: &ConfigMap, mut desired: ConfigMap, reader: Option<&PodState>) -> Option<ConfigMap> {
+    if reader.is_some() {
+        bury(found, &mut desired);
+    }
     let labels = desired.metadata.labels.unwrap_or_default();
     let labelled = labels
         .iter()
         .all(|(key, value)| found.labels().get(key) == Some(value));
-    if labelled && found.data == desired.data && found.binary_data.is_none() {
+    let says_the_same = found.data == desired.data;
+    if labelled && says_the_same && found.binary_data.is_none() {
         return None;
     }
     let mut config_map = found.clone();
     config_map.metadata.labels.get_or_insert_default().extend(labels);
+    let annotations = config_map.metadata.annotations.get_or_insert_default();
+    annotations.remove(name::ANNOTATION_NODE_LABELS);
+    annotations.extend(desired.metadata.annotations.unwrap_or_default());
+    if !says_the_same && reader.is_some_and(|pod| pod.running) {
+        let hash = config_hash(desired.data.as_ref());
+        annotations.insert(name::ANNOTATION_CONFIG_HASH.to_owned(), hash);
+    }
     config_map.data = desired.data;
     config_map.binary_data = None;
     Some(config_map)
 }
 
+/// Adds to the configuration what has to be written for keys that are gone.
+fn bury(found: &ConfigMap, desired: &mut ConfigMap) {
+    let before = found.data.as_ref().and_then(|data| data.get(CONFIG_FILE));
+    let after = desired.data.as_mut().and_then(|data| data.get_mut(CONFIG_FILE));
+    if let (Some(before), Some(after)) = (before, after) {
+        *after = proxy_config::tombstones(before, after).toml;
+    }
+}
+
+fn config_hash(data: Option<&BTreeMap<String, String>>) -> String {
+    let text = data.and_then(|data| data.get(CONFIG_FILE)).map(String::as_str);
+    let digest = Sha256::digest(text.unwrap_or_default());
+    let number = digest
+        .iter()
+        .take(8)
+        .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    format!("{number:016x}")
+}
+
+/// What the Pod that reads a `ConfigMap` has to be told, if it was changed under a running one.
+fn told<K: ResourceExt>(object: &K) -> Option<&str> {
+    object
+        .annotations()
+        .get(name::ANNOTATION_CONFIG_HASH)
+        .map(String::as_str)
+}
+
 /// The metadata that the Pod should have and has not. The serving label is not among it: taking it away is how a
 /// Pod leaves.
-fn pod_metadata_patch(instance: &Instance, tls: &Tls, pod: &Pod) -> Option<Map<String, Value>> {
+fn pod_metadata_patch(
+    instance: &Instance,
+    tls: &Tls,
+    pod: &Pod,
+    nudge: Option<&str>,
+) -> Option<Map<String, Value>> {
     let mut patch = instance
         .template_metadata
         .patch_of(&pod.metadata)
@@ -320,6 +392,12 @@ fn pod_metadata_patch(instance: &Instance, tls: &Tls, pod: &Pod) -> Option<Map<S
             if annotations.get(&key) == Some(&Value::Null) {
                 annotations.insert(key, json!(value));
             }
+        }
+    }
+    if let Some(hash) = nudge.filter(|hash| told(pod) != Some(hash)) {
+        let annotations = patch.entry("annotations").or_insert_with(|| json!({}));
+        if let Some(annotations) = annotations.as_object_mut() {
+            annotations.insert(name::ANNOTATION_CONFIG_HASH.to_owned(), json!(hash));
         }
     }
     (!patch.is_empty()).then_some(patch)

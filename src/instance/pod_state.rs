@@ -46,13 +46,7 @@ impl PodState {
         Self {
             terminating: pod.meta().deletion_timestamp.is_some(),
             ended,
-            running: !ended
-                && container.is_some_and(|container| {
-                    container
-                        .state
-                        .as_ref()
-                        .is_some_and(|state| state.running.is_some())
-                }),
+            running: is_running(pod),
             ready_since: ready_since(pod),
             problem: problem(pod),
             ended_at: terminated
@@ -75,6 +69,20 @@ impl PodState {
             .and_then(|ended| Duration::try_from(now.duration_since(ended)).ok())
             .unwrap_or_default()
     }
+}
+
+/// As [`PodState::running`], for those who need nothing else.
+#[must_use]
+pub fn is_running(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let state = container(pod).and_then(|container| container.state.as_ref());
+    !matches!(phase, Some("Failed" | "Succeeded")) && state.is_some_and(|state| state.running.is_some())
+}
+
+/// Whether the kubelet calls the Pod ready.
+#[must_use]
+pub fn is_ready(pod: &Pod) -> bool {
+    condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
 }
 
 fn container(pod: &Pod) -> Option<&ContainerStatus> {

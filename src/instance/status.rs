@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
+use super::backends::{Backends, backends};
 use super::mount_problem::mount_problem;
 use super::observe::Observed;
 use super::plan::Plan;
@@ -15,8 +16,9 @@ use super::validate::{Instance, Invalid};
 use crate::api::TiProxyStatus;
 use crate::api::condition::{ConditionType, Reason};
 use crate::ownership::Slot;
-use crate::problem::{ExecuteError, Progress, State};
-use crate::runtime::condition;
+use crate::problem::{ExecuteError, Progress, State, new_condition};
+use crate::proxy_api::Migrations;
+use crate::runtime::condition::{self, NewCondition, Status};
 
 /// How long a TiProxy may be on its way before its status says so: most are Ready sooner, and need one write less.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -42,10 +44,14 @@ pub fn status(
     let meta = observed.object.meta();
     let stored = observed.object.status.clone().unwrap_or_default();
     let pod = observed.pod.ours().map(|pod| PodState::of(pod));
-    let progress = progress(observed, instance, plan, error, pod.as_ref());
+    let backends = instance.ok().map(|instance| backends(observed, instance));
+    let progress = progress(observed, instance, plan, error, pod.as_ref(), backends.as_ref());
     let mut new = progress.conditions(meta.generation);
     // A write that failed takes no client away: what serves as asked for is Ready, and the rest is told beside it.
-    if let (Some(_), Some(serving)) = (error, serving(observed, instance, pod.as_ref())) {
+    if let (Some(_), Some(serving)) = (
+        error,
+        serving(observed, instance, pod.as_ref(), backends.as_ref()),
+    ) {
         let [ready, ..] = serving.conditions(meta.generation);
         new = new.map(|condition| {
             if condition.type_ == ready.type_ {
@@ -55,7 +61,15 @@ pub fn status(
             }
         });
     }
-    let mut conditions = condition::merge(&stored.conditions, new, now);
+    let others = backends
+        .iter()
+        .map(|backends| backends.condition(meta.generation))
+        .chain([warnings(
+            &stored.conditions,
+            observed.proxy.migrations,
+            meta.generation,
+        )]);
+    let mut conditions = condition::merge(&stored.conditions, new.into_iter().chain(others), now);
     if let Some(ready_since) = pod.as_ref().and_then(|pod| pod.ready_since) {
         start_ready_at(&mut conditions, ready_since);
     }
@@ -73,6 +87,7 @@ pub fn status(
             stored.current_revision.clone()
         },
         update_revision: update_revision.or(stored.update_revision.clone()),
+        connections: connections(observed, pod.as_ref(), stored.connections),
         ..stored.clone()
     };
     let after = if progress.state == State::Working {
@@ -116,12 +131,55 @@ fn start_ready_at(conditions: &mut [condition::Condition], ready_since: Timestam
     }
 }
 
+/// How many clients are connected: as long as nobody has been asked, as many as there were.
+fn connections(observed: &Observed, pod: Option<&PodState>, stored: Option<i64>) -> Option<i64> {
+    let runs = pod.is_some_and(|pod| pod.running && !pod.terminating);
+    match &observed.proxy.observation {
+        _ if !runs => None,
+        None => stored,
+        Some(_) => observed
+            .proxy
+            .connections
+            .and_then(|connections| i64::try_from(connections).ok()),
+    }
+}
+
+/// What the user should know about the running TiProxy. What cannot be told yet is as it was.
+fn warnings(
+    stored: &[condition::Condition],
+    migrations: Migrations,
+    generation: Option<i64>,
+) -> NewCondition {
+    let was_failing = || {
+        condition::find(stored, ConditionType::ConfigWarnings.as_str()).is_some_and(|stored| {
+            stored.status == "True" && stored.reason == Reason::SessionMigrationFailing.as_str()
+        })
+    };
+    let fails = match migrations {
+        Migrations::Failing => true,
+        Migrations::Working => false,
+        Migrations::Unknown => was_failing(),
+    };
+    let (reason, message) = if fails {
+        (
+            Reason::SessionMigrationFailing,
+            "sessions could not be moved from one TiDB to another, so that clients stay where they are; give all TiDBs the \
+             same pair of security.session-token-signing-cert and security.session-token-signing-key, and clocks that \
+             agree within a minute",
+        )
+    } else {
+        (Reason::NoWarnings, "there is nothing to warn of")
+    };
+    new_condition(ConditionType::ConfigWarnings, fails, reason, message, generation)
+}
+
 fn progress(
     observed: &Observed,
     instance: Result<&Instance, &Invalid>,
     plan: &Plan,
     error: Option<&ExecuteError>,
     pod: Option<&PodState>,
+    backends: Option<&Backends>,
 ) -> Progress {
     if let Some(progress) = error.and_then(ExecuteError::progress) {
         return progress;
@@ -157,14 +215,25 @@ fn progress(
         return Progress::working(Reason::Progressing, waiting.clone());
     }
     match (&observed.pod, pod) {
-        (Slot::Ours(found), Some(pod)) if pod.is_ready() => ready(found),
-        (Slot::Ours(found), Some(pod)) if pod.running => Progress::working(
-            Reason::NotReady,
-            format!(
-                "Pod {} runs and is not ready; TiProxy answers its readiness probe when it has found PD and a healthy TiDB",
-                found.name_any()
+        (Slot::Ours(found), Some(pod)) if pod.is_ready() => match backends {
+            Some(backends) if backends.refuse_clients() => {
+                Progress::working(Reason::BackendsUnavailable, backends.message.clone())
+            }
+            _ => ready(found),
+        },
+        (Slot::Ours(found), Some(pod)) if pod.running => match backends {
+            Some(backends) if backends.status == Status::False => {
+                Progress::working(Reason::BackendsUnavailable, backends.message.clone())
+            }
+            _ => Progress::working(
+                Reason::NotReady,
+                format!(
+                    "Pod {} runs and is not ready; TiProxy answers its readiness probe when it has found PD and a \
+                     healthy TiDB",
+                    found.name_any()
+                ),
             ),
-        ),
+        },
         (Slot::Ours(found), _) => Progress::working(
             Reason::Progressing,
             format!("Pod {} is starting", found.name_any()),
@@ -180,11 +249,13 @@ fn serving(
     observed: &Observed,
     instance: Result<&Instance, &Invalid>,
     pod: Option<&PodState>,
+    backends: Option<&Backends>,
 ) -> Option<Progress> {
     let found = observed.pod.ours()?;
     let is_current = observed.revision_of(found) == Some(instance.ok()?.revision.as_str());
     let is_leaving = observed.object.meta().deletion_timestamp.is_some();
-    (pod?.is_ready() && is_current && !is_leaving).then(|| ready(found))
+    let refuses = backends.is_some_and(Backends::refuse_clients);
+    (pod?.is_ready() && is_current && !is_leaving && !refuses).then(|| ready(found))
 }
 
 fn ready(pod: &Pod) -> Progress {

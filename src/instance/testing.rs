@@ -9,11 +9,13 @@ use serde_json::{Value, json};
 
 use super::build;
 use super::failed_mount::FailedMount;
+use super::location::{Labels, Location};
 use super::observe::Observed;
 use super::plan::{self, Plan};
 use super::validate::{Instance, Invalid, validate};
 use crate::api::{TiProxy, name};
 use crate::ownership::Slot;
+use crate::proxy_api::ProxyState;
 
 pub(crate) fn now() -> Timestamp {
     "2026-11-23T10:00:00Z".parse().unwrap()
@@ -86,6 +88,8 @@ pub(crate) struct Scene {
     pub(crate) paused: bool,
     pub(crate) failures: u32,
     pub(crate) failed_mounts: Vec<Arc<FailedMount>>,
+    pub(crate) location: Option<Labels>,
+    pub(crate) proxy: ProxyState,
     pub(crate) now: Timestamp,
 }
 
@@ -104,7 +108,8 @@ impl Scene {
         pod.metadata.resource_version = Some("20".to_owned());
         pod.spec = None;
         pod.status = serde_json::from_value(ready_status(300)).unwrap();
-        let mut config_map = build::config_map::config_map(&instance, &tls);
+        let mut config_map =
+            build::config_map::config_map(&instance, &tls, &Location::of(&instance, None, None));
         config_map.metadata.uid = Some("uid-config".to_owned());
         config_map.metadata.resource_version = Some("30".to_owned());
         Self {
@@ -114,6 +119,8 @@ impl Scene {
             paused: false,
             failures: 0,
             failed_mounts: Vec::new(),
+            location: None,
+            proxy: ProxyState::default(),
             now: now(),
         }
     }
@@ -151,6 +158,18 @@ impl Scene {
         self
     }
 
+    /// The Pod runs on a node that says so.
+    pub(crate) fn located(mut self, labels: &Value) -> Self {
+        self.location = serde_json::from_value(labels.clone()).unwrap();
+        self
+    }
+
+    /// The Pod was asked, and this is what is known from it.
+    pub(crate) fn proxy(mut self, proxy: ProxyState) -> Self {
+        self.proxy = proxy;
+        self
+    }
+
     /// The TiProxy with these changes; what there is beside it stays as it is.
     pub(crate) fn object(mut self, changes: &Value) -> Self {
         self.object = changed(&self.object, changes);
@@ -184,6 +203,8 @@ impl Scene {
             paused: self.paused,
             failures: self.failures,
             failed_mounts: self.failed_mounts.clone(),
+            location: self.location.clone(),
+            proxy: self.proxy.clone(),
         }
     }
 

@@ -4,6 +4,7 @@ use kube::ResourceExt;
 
 use super::build::manifest::manifest;
 use super::build::tls::tls;
+use super::location::Labels;
 use crate::api::{Discovery, TiProxy, TiProxySpec, name};
 use crate::pod_overlay::OverlayError;
 use crate::problem::sentences;
@@ -36,6 +37,28 @@ pub struct Instance {
     pub revision: String,
     /// Labels and annotations for the Pod.
     pub template_metadata: TemplateMetadata,
+}
+
+impl Instance {
+    /// The label by which TiDBs are chosen, if one is: the typed field's, else the one in the configuration.
+    #[must_use]
+    pub fn label_name(&self) -> Option<&str> {
+        let balance = self.spec.template.balance.as_ref();
+        balance
+            .and_then(|balance| balance.label_name.as_deref())
+            .or_else(|| self.config.label_name())
+    }
+
+    /// The TiProxy's own value of a label: the typed field's, else the one in the configuration, else where it runs.
+    #[must_use]
+    pub fn label<'a>(&'a self, name: &str, location: &'a Labels) -> Option<&'a str> {
+        let server = self.spec.template.server.as_ref();
+        let typed = server.and_then(|server| server.labels.as_ref()?.get(name));
+        typed
+            .map(String::as_str)
+            .or_else(|| self.config.label(name))
+            .or_else(|| location.get(name).map(String::as_str))
+    }
 }
 
 /// Why a TiProxy cannot be carried out.

@@ -36,7 +36,7 @@ pub use key_table::KEYS;
 pub use overlay::{Managed, Tls, TlsFiles};
 pub use text::MAX_CONFIG_BYTES;
 pub use tombstone::{Tombstones, tombstones};
-pub use version::Since;
+pub use version::{Since, isolates_by_label};
 
 use diagnosis::Diagnoses;
 use tree::Table;

@@ -89,6 +89,20 @@ impl Since {
     }
 }
 
+/// Whether a version such as `v1.3.2` keeps clients from TiDBs that do not carry its label (`balance.label-name`);
+/// older ones only prefer those that do. A version that cannot be told counts as a newer one.
+#[must_use]
+pub fn isolates_by_label(version: &str) -> bool {
+    let Some(version) = Version::parse(version) else {
+        return true;
+    };
+    match version.line() {
+        Some(Line::V1) => version.number >= (1, 3, 1),
+        Some(Line::V1_4Beta) => false,
+        Some(Line::Nextgen(_) | Line::V26) | None => true,
+    }
+}
+
 /// The lines of development that a version number can belong to.
 enum Line {
     /// v1.0 to v1.3, released versions only.
@@ -129,6 +143,22 @@ impl<'text> Version<'text> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_label_isolates_from_v1_3_1_on() {
+        for (version, isolates) in [
+            ("v1.1.0", false),
+            ("v1.3.0", false),
+            ("v1.3.1", true),
+            ("v1.3.2", true),
+            ("v1.4.0-beta.1", false),
+            ("v1.4.0-nextgen.202510.0", true),
+            ("v26.3.1", true),
+            ("nightly", true),
+        ] {
+            assert_eq!(isolates_by_label(version), isolates, "{version}");
+        }
+    }
 
     #[test]
     fn the_lines_are_told_apart() {

@@ -17,6 +17,7 @@ use crate::group;
 use crate::group::discovery::NotFound;
 use crate::instance::build::config_map::{CONFIG_FILE, config_map, rendered};
 use crate::instance::build::tls::tls;
+use crate::instance::location::{Labels, Location};
 use crate::instance::validate::{self as instance_validate, Instance};
 use crate::proxy_config::Diagnosis;
 
@@ -158,7 +159,7 @@ fn render_group(object: &TiProxyGroup, manifests: &Manifests, options: &Options,
     if let Some(not_found) = not_found {
         output.tell(Level::Note, &about, unknown_pd(&not_found));
     }
-    let instance = group::build::instance::instance(&valid, &discovery, options.ordinal);
+    let instance = group::build::instance::instance(&valid, &discovery, options.ordinal, None);
     match instance_validate::validate(&instance) {
         Ok(instance) => {
             for warning in group::warnings::warnings(&valid, &discovery) {
@@ -182,7 +183,7 @@ fn render_instance(object: &TiProxy, options: &Options, output: &mut Output) {
     }
     match instance_validate::validate(&object) {
         Ok(instance) => {
-            for warning in rendered(&instance, &tls(&instance)).warnings {
+            for warning in rendered(&instance, &tls(&instance), &Labels::new()).warnings {
                 output.tell(Level::Warning, &about, in_config(&warning.to_string()));
             }
             output.push(&instance, &about);
@@ -194,7 +195,9 @@ fn render_instance(object: &TiProxy, options: &Options, output: &mut Output) {
 
 impl Output {
     fn push(&mut self, instance: &Instance, object: &str) {
-        let data = config_map(instance, &tls(instance)).data.unwrap_or_default();
+        let data = config_map(instance, &tls(instance), &Location::of(instance, None, None))
+            .data
+            .unwrap_or_default();
         self.configs.push(Config {
             object: object.to_owned(),
             pod: instance.pod_name.clone(),

@@ -55,9 +55,11 @@ fn the_text_is_that_of_the_config_map() {
         tls: Some(true),
         cluster_domain: None,
     };
-    let instance = crate::group::build::instance::instance(&valid, &discovery, 0);
+    let instance = crate::group::build::instance::instance(&valid, &discovery, 0, None);
     let instance = instance_validate::validate(&instance).unwrap();
-    let expected = config_map(&instance, &tls(&instance)).data.unwrap();
+    let expected = config_map(&instance, &tls(&instance), &Location::of(&instance, None, None))
+        .data
+        .unwrap();
     let [config] = output.configs.as_slice() else {
         panic!("{output:?}")
     };

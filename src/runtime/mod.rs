@@ -15,7 +15,7 @@ mod backoff;
 pub mod cache;
 pub mod clock;
 pub mod condition;
-mod error_chain;
+pub(crate) mod error_chain;
 pub mod event;
 mod fault;
 mod feed;

@@ -1,4 +1,5 @@
-//! The watch of a kind whose `CustomResourceDefinition` may be missing in the cluster.
+//! The watches of kinds that the operator can do without: one whose `CustomResourceDefinition` may be missing in the
+//! cluster, and one that it may have no right to read.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -16,9 +17,10 @@ use tokio::sync::watch::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 
 use super::fault::{Complaints, Fault};
-use super::watch::{Driver, Pace, Watch};
+use super::feed::Decoded;
+use super::watch::{Driver, Pace, Watch, convert};
 
-/// How long to wait before a missing kind is tried again where definitions may not be read.
+/// How long to wait before a kind is tried again that is missing where definitions may not be read, or forbidden.
 const LEAST_RETRY: Duration = Duration::from_mins(2);
 const MOST_RETRY: Duration = Duration::from_mins(5);
 
@@ -51,6 +53,31 @@ where
                         () = self.run_while_served(&api, &mut driver, receiver) => {}
                     }
                     self.run_without_definition(&api, &mut driver).await;
+                }
+            };
+            self.shutdown.run_until_cancelled(for_ever).await;
+        })
+    }
+
+    /// Starts the watch of a kind of Kubernetes itself that the operator can do without. Where it may not be read, the
+    /// cache is warm with what it holds, and the right is looked for again every 2 to 5 minutes.
+    pub fn spawn_if_allowed(self, api: Api<K>, touch: impl Fn(&K) + Send + Sync + 'static) -> JoinHandle<()> {
+        tokio::spawn(async move {
+            let mut driver = Driver::new(&self, Arc::new(touch));
+            let for_ever = async {
+                loop {
+                    let mut events = watcher(api.clone(), self.config.clone())
+                        .map(|event| event.map(|event| convert(event, Decoded::Object)))
+                        .boxed();
+                    loop {
+                        let fault = driver.run(&mut events).await;
+                        if fault == Fault::Forbidden {
+                            driver.go_on_without();
+                            break;
+                        }
+                        tokio::time::sleep(driver.delay_after(fault)).await;
+                    }
+                    tokio::time::sleep(self.jitter.between(LEAST_RETRY, MOST_RETRY)).await;
                 }
             };
             self.shutdown.run_until_cancelled(for_ever).await;

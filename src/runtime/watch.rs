@@ -217,6 +217,11 @@ where
         self.tell(&gone);
     }
 
+    /// The kind may not be read: what is known of it stays, and nobody waits for more.
+    pub(super) fn go_on_without(&mut self) {
+        self.cache.mark_warm();
+    }
+
     fn take(&mut self, event: Event<Decoded<K>>) {
         // `Init` comes before the list is even tried, so that it proves nothing.
         if !matches!(event, Event::Init) {
@@ -277,7 +282,7 @@ impl Pace {
     }
 }
 
-fn convert<From, To>(event: Event<From>, decode: impl FnOnce(From) -> To) -> Event<To> {
+pub(super) fn convert<From, To>(event: Event<From>, decode: impl FnOnce(From) -> To) -> Event<To> {
     match event {
         Event::Apply(object) => Event::Apply(decode(object)),
         Event::Delete(object) => Event::Delete(decode(object)),

@@ -85,8 +85,29 @@ fn a_cluster_concerns_the_groups_of_its_namespace_that_ask_it() {
 }
 
 #[test]
-fn of_a_pod_only_metadata_and_status_are_kept() {
-    let mut found = pod(&json!({"name": "a", "labels": {"a": "b"}}));
-    forget_pod_spec(&mut found);
-    assert_eq!((found.spec.is_none(), found.name_any().as_str()), (true, "a"));
+fn of_a_pod_only_its_node_is_kept_and_of_a_node_only_what_changed_is_news() {
+    let mut pod: Pod = serde_json::from_value(
+        json!({"metadata": {}, "spec": {"nodeName": "node-1", "containers": [{"name": "tiproxy"}]}}),
+    )
+    .unwrap();
+    forget_all_but_the_node(&mut pod);
+    assert_eq!(location::node_name(&pod), Some("node-1"));
+    assert!(pod.spec.unwrap().containers.is_empty());
+    let node = |name: &str, zone: &str| -> PartialObjectMeta<Node> {
+        serde_json::from_value(json!({"metadata": {"name": name, "labels": {"zone": zone}}})).unwrap()
+    };
+    let (news, nodes) = (NodeNews::default(), Cache::of([node("a", "1")]));
+    let told: Vec<bool> = [("a", "1"), ("a", "1"), ("b", "1"), ("a", "2"), ("a", "2")]
+        .into_iter()
+        .map(|(name, zone)| news.is_news(&node(name, zone), &nodes))
+        .collect();
+    assert_eq!(told, [true, false, true, true, false]);
+    for number in 0..1000 {
+        news.is_news(&node(&number.to_string(), "1"), &nodes);
+    }
+    assert!(
+        news.0.lock().unwrap().len() < 300,
+        "nodes that are gone are forgotten"
+    );
+    assert!(!news.is_news(&node("a", "2"), &nodes));
 }

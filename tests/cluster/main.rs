@@ -12,6 +12,7 @@
 )]
 
 mod api;
+mod backends;
 mod behaviour;
 mod budget;
 mod crash;
@@ -19,5 +20,6 @@ mod group_objects;
 mod harness;
 mod harness_test;
 mod lifecycle;
+mod node_labels;
 mod overlay;
 mod placement;

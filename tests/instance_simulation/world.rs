@@ -19,6 +19,7 @@ use tiproxy_operator::instance::status::status;
 use tiproxy_operator::instance::validate::{Instance, Invalid, validate};
 use tiproxy_operator::ownership::Slot;
 use tiproxy_operator::problem::ExecuteError;
+use tiproxy_operator::proxy_api::ProxyState;
 
 use crate::event::{Deletion, Event};
 use crate::state::{INSTANCE, POD, Refused, State, belongs, controller, has_ended, is_watched, phase};
@@ -313,6 +314,11 @@ impl World {
             .get(POD)
             .filter(|config_map| is_watched(*config_map))
             .cloned();
+        // One Pod after the other is in another zone.
+        let location = pod.as_ref().filter(|pod| phase(pod) == "Running").map(|pod| {
+            let zone = pod.uid().unwrap_or_default().chars().last().unwrap_or_default();
+            BTreeMap::from([("zone".to_owned(), format!("zone-{zone}"))])
+        });
         Some(Observed {
             pods: pods
                 .pods
@@ -326,6 +332,8 @@ impl World {
             paused: self.state().cluster_paused,
             failures: self.failures,
             failed_mounts: Vec::new(),
+            location,
+            proxy: ProxyState::default(),
             object,
         })
     }
@@ -667,6 +675,8 @@ impl World {
         );
         let text = &config_map.data.as_ref().expect("data")["config.toml"];
         assert!(text.contains("pd.ns.svc:2379"), "{text}");
+        let zone = pod.uid().unwrap_or_default().chars().last().unwrap_or_default();
+        assert!(text.contains(&format!("zone = \"zone-{zone}\"")), "{text}");
         assert_eq!(instance.template_metadata.patch_of(&pod.metadata), None);
         let status = object.status.as_ref().expect("a status");
         assert_eq!(status.observed_generation, object.metadata.generation);

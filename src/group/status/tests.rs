@@ -111,7 +111,7 @@ fn each_state_of_a_group_is_told() {
         &three(unready("False", "BackendsUnavailable")),
         "Reconciling",
         Reason::BackendsUnavailable,
-        &format!("{figures}; waiting for web-2 to find a healthy TiDB"),
+        &format!("{figures}; waiting for web-2 to find a TiDB: why"),
     );
     check(
         &three(unready("True", "ImageUnavailable")),

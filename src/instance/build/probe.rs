@@ -33,6 +33,18 @@ pub fn probes(instance: &Instance, tls: &Tls) -> ContainerProbes {
     }
 }
 
+/// Whether the kubelet judges the Pod by TiProxy's health, by its own or by the container's means.
+#[must_use]
+pub fn asks_for_health(instance: &Instance, tls: &Tls) -> bool {
+    let probes = instance.spec.template.probes.as_ref();
+    let asked = probes.and_then(|probes| probes.readiness.as_ref()?.probe_type);
+    match asked.unwrap_or(ReadinessProbeType::Http) {
+        ReadinessProbeType::Http => !tls.http_requires_certificate,
+        ReadinessProbeType::Tcp => false,
+        ReadinessProbeType::Command => true,
+    }
+}
+
 fn readiness(instance: &Instance, spec: &Probes, tls: &Tls) -> Probe {
     let readiness = spec.readiness.clone().unwrap_or_default();
     let asked = readiness.probe_type.unwrap_or(ReadinessProbeType::Http);

@@ -11,6 +11,7 @@ use crate::api::Discovery;
 use crate::group::build::instance::instance as instance_of;
 use crate::group::plan::Topology;
 use crate::group::testing::group;
+use crate::instance::location::Location;
 use crate::instance::validate::validate;
 
 fn discovery() -> Discovery {
@@ -27,7 +28,7 @@ fn made(spec: &Value, discovery: &Discovery) -> (Value, String) {
     let instance = validate(&object).unwrap();
     let tls = tls(&instance);
     let pod = serde_json::to_value(pod(&instance, &tls)).unwrap();
-    let config_map = config_map(&instance, &tls);
+    let config_map = config_map(&instance, &tls, &Location::of(&instance, None, None));
     for part in ["name", "namespace", "labels", "ownerReferences"] {
         let metadata = serde_json::to_value(&config_map.metadata).unwrap();
         if part != "labels" {

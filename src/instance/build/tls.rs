@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::super::validate::Instance;
+use crate::api::TiProxySpec;
 use crate::api::name::{SecretPurpose, default_secret};
 use crate::api::security::{ClientAuth, SecretReference, ServerTls, Tls as TlsSpec};
 use crate::proxy_config::{Tls as TlsConfig, TlsFiles};
@@ -129,11 +130,20 @@ fn cluster_secrets(instance: &Instance, spec: &TlsSpec) -> (String, String) {
     )
 }
 
+/// Whether the HTTP API speaks TLS: as PD and TiDB do, unless the spec says otherwise.
+#[must_use]
+pub fn speaks_tls_on_http(spec: &TiProxySpec) -> bool {
+    let security = spec.template.security.as_ref();
+    let server = security.and_then(|security| security.tls.as_ref()?.server.as_ref());
+    let like_cluster = spec.discovery.as_ref().and_then(|discovery| discovery.tls);
+    server.map_or(like_cluster.unwrap_or(false), |server| server.enabled)
+}
+
 fn http(instance: &Instance, spec: &TlsSpec, tls: &mut Tls) {
-    let server = spec.server.as_ref();
-    if !server.map_or(instance.discovery.tls.unwrap_or(false), |server| server.enabled) {
+    if !speaks_tls_on_http(&instance.spec) {
         return;
     }
+    let server = spec.server.as_ref();
     let (default_ca, default_pair) = cluster_secrets(instance, spec);
     let ca = server
         .and_then(|server| server.ca.as_ref())

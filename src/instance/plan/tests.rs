@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::instance::testing::{Scene, ago};
+use crate::instance::testing::{Scene, ago, ready_status};
 
 const OTHER_VERSION: &str = "v1.3.1";
 
@@ -38,6 +38,118 @@ fn in_words(action: &Action) -> String {
 
 fn at(target: &Target) -> String {
     format!("{}@{}", target.uid, target.resource_version.as_deref().unwrap())
+}
+
+/// The write that tells a running Pod of the configuration that this scene's `ConfigMap` will have.
+fn nudge(scene: &Scene) -> String {
+    let config_map = scene.config_map.as_ref().unwrap();
+    nudge_to(&config_hash(config_map.data.as_ref()))
+}
+
+fn nudge_to(hash: &str) -> String {
+    let metadata = json!({"annotations": {name::ANNOTATION_CONFIG_HASH: hash}});
+    format!("patch pod uid-pod@20 {metadata}")
+}
+
+/// What is there after the planned changes of `ConfigMap` and Pod.
+fn carried_out(mut scene: Scene) -> Scene {
+    for action in scene.plan().actions {
+        if let Action::ReplaceConfigMap(config_map) = action {
+            scene.config_map = Some(*config_map);
+        } else if let Action::PatchPod { metadata, .. } = action {
+            scene = scene.pod(&json!({ "metadata": metadata }));
+        } else {
+            panic!("{action:?}");
+        }
+    }
+    scene
+}
+
+fn text(scene: &Scene) -> &str {
+    &scene.config_map.as_ref().unwrap().data.as_ref().unwrap()["config.toml"]
+}
+
+fn starting() -> Value {
+    json!({"status": {"conditions": null, "containerStatuses": null, "phase": "Pending"}})
+}
+
+#[test]
+fn the_place_is_written_when_it_is_known_and_a_running_pod_is_told() {
+    let found = json!({"zone": "zone-a", "host": "node-1"});
+    // The kubelet looks at the configuration when the container starts.
+    let before = Scene::ready().pod(&starting()).located(&found);
+    check(
+        "before the start",
+        &before,
+        &["replace config map uid-config@30"],
+        None,
+    );
+    let settled = carried_out(before);
+    assert!(text(&settled).contains("zone = \"zone-a\""), "{}", text(&settled));
+    check("then it is done", &settled, &[], None);
+    check(
+        "also when it runs",
+        &settled.clone().pod(&json!({"status": ready_status(1)})),
+        &[],
+        None,
+    );
+    let running = Scene::ready().located(&found);
+    let expected = carried_out(running.clone());
+    check(
+        "while it runs",
+        &running,
+        &["replace config map uid-config@30", &nudge(&expected)],
+        None,
+    );
+    check("then it is done, too", &expected, &[], None);
+    // After a crash between the two writes.
+    let mut half = expected.clone();
+    half.pod = Scene::ready().pod;
+    check("it was not told", &half, &[&nudge(&expected)], None);
+}
+
+#[test]
+fn a_node_that_is_not_known_any_more_changes_nothing() {
+    let settled = carried_out(Scene::ready().located(&json!({"zone": "zone-a"})));
+    check(
+        "the node is gone",
+        &settled.clone().located(&Value::Null),
+        &[],
+        None,
+    );
+    check(
+        "a new Pod may well run in the same zone",
+        &settled.clone().located(&Value::Null).no_pod(),
+        &["create pod web-tiproxy-0"],
+        Some("its Pod is being created"),
+    );
+    let Some(Action::CreatePod(pod)) = settled.clone().no_pod().plan().actions.pop() else {
+        panic!("no Pod");
+    };
+    let hash = told(settled.config_map.as_ref().unwrap());
+    assert!(
+        hash.is_some() && told(&pod.object) == hash,
+        "it need not be told what it reads at its start"
+    );
+}
+
+#[test]
+fn a_label_that_is_gone_is_written_as_nothing_until_the_pod_is_new() {
+    let labels = |labels: Value| json!({"spec": {"server": {"labels": labels}}});
+    let with = carried_out(Scene::ready().object(&labels(json!({"group": "oltp"}))));
+    assert!(text(&with).contains("group = \"oltp\""), "{}", text(&with));
+    let without = carried_out(with.object(&labels(Value::Null)));
+    assert!(text(&without).contains("group = \"\""), "{}", text(&without));
+    check("it stays", &without, &[], None);
+    let new = without.no_pod();
+    assert!(matches!(
+        new.plan().actions.as_slice(),
+        [Action::ReplaceConfigMap(_), Action::CreatePod(_)]
+    ));
+    let Some(Action::ReplaceConfigMap(config_map)) = new.plan().actions.into_iter().next() else {
+        panic!("no ConfigMap");
+    };
+    assert!(!config_map.data.unwrap()["config.toml"].contains("group"));
 }
 
 fn ended(phase: &str, seconds_ago: i64) -> Value {
@@ -97,7 +209,7 @@ fn a_pod_and_its_config_map_are_made_and_kept() {
     check(
         "somebody edited the ConfigMap",
         &ready().config_map(&json!({"data": {"config.toml": "mine"}})),
-        &["replace config map uid-config@30"],
+        &["replace config map uid-config@30", &nudge(&ready())],
         None,
     );
     check(

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::name;
 use crate::instance::testing::{Scene, ago, container, now, ready_status};
+use crate::proxy_api::{Answer, Backend, Health, Observation, ProxyState};
 use crate::runtime::write_error::{WriteError, WriteFailure};
 
 fn report(scene: &Scene, error: Option<&ExecuteError>) -> Report {
@@ -251,10 +252,10 @@ fn ready_begins_when_the_pod_became_ready() {
 #[test]
 fn revisions_and_replicas_follow_the_pod() {
     let old = json!({"status": {"currentRevision": "before", "updateRevision": "before", "conditions": [],
-        "connections": 7}});
+        "collisionCount": 7}});
     let of = |scene: Scene| {
         let status = report(&scene, None).status;
-        assert_eq!(status.connections, Some(7), "what others write stays");
+        assert_eq!(status.collision_count, Some(7), "what others write stays");
         let revision = scene.instance().unwrap().revision;
         let known = |name: Option<String>| name.map(|name| if name == revision { "asked" } else { "before" });
         (
@@ -322,4 +323,106 @@ fn what_follows_the_news_that_it_is_not_ready_is_told_after_a_while() {
         "nobody knows yet that the new spec is worked on"
     );
     assert_eq!(after(Scene::ready(), &not_ready(1, generation)), Duration::ZERO);
+}
+
+fn asked(health: Health, backends: &[(&str, bool)], connections: u64) -> ProxyState {
+    let backends = backends.iter().map(|(address, fits)| {
+        let backend = Backend {
+            is_healthy: true,
+            label_fits: Some(*fits),
+            connections: 0,
+        };
+        ((*address).to_owned(), backend)
+    });
+    ProxyState {
+        observation: Some(Observation {
+            at: now(),
+            answer: Some(Answer {
+                health,
+                backends: backends.collect(),
+                ..Answer::default()
+            }),
+        }),
+        connections: Some(connections),
+        migrations: Migrations::Unknown,
+    }
+}
+
+fn told<'a>(report: &'a Report, kind: &str) -> (&'a str, &'a str) {
+    let found = condition::find(&report.status.conditions, kind).unwrap();
+    (&found.status, &found.reason)
+}
+
+#[test]
+fn a_pod_that_is_unready_for_lack_of_tidb_says_so() {
+    let unready = Scene::ready().pod(&json!({"status": {"conditions": null}}));
+    let starved = unready
+        .clone()
+        .proxy(asked(Health::Unhealthy { reason: None }, &[], 0));
+    let found = report(&starved, None);
+    assert_eq!(told(&found, "Ready"), ("False", "BackendsUnavailable"));
+    assert_eq!(told(&found, "BackendsAvailable"), ("False", "NoBackendFound"));
+    let other = unready.proxy(asked(Health::Healthy, &[("a", true)], 0));
+    assert_eq!(told(&report(&other, None), "Ready"), ("False", "NotReady"));
+}
+
+#[test]
+fn a_ready_pod_whose_clients_are_refused_is_not_ready_and_any_other_is() {
+    let association =
+        json!({"spec": {"server": {"labels": {"group": "oltp"}}, "balance": {"labelName": "group"}}});
+    let scene = || Scene::ready().object(&association);
+    let differs = report(&scene().proxy(asked(Health::Healthy, &[("a", false)], 0)), None);
+    assert_eq!(told(&differs, "Ready"), ("False", "BackendsUnavailable"));
+    assert_eq!(
+        told(&differs, "BackendsAvailable"),
+        ("False", "NoBackendWithLabel")
+    );
+    let fits = report(&scene().proxy(asked(Health::Healthy, &[("a", true)], 0)), None);
+    assert_eq!(told(&fits, "Ready"), ("True", "AllReady"));
+    // The kubelet judges this, in its own time.
+    let outage = Scene::ready().proxy(asked(Health::Unhealthy { reason: None }, &[], 0));
+    let outage = report(&outage, None);
+    assert_eq!(told(&outage, "Ready"), ("True", "AllReady"));
+    assert_eq!(told(&outage, "BackendsAvailable"), ("False", "NoBackendFound"));
+}
+
+#[test]
+fn connections_are_those_that_were_told_last() {
+    let scene = || Scene::ready().object(&json!({"status": {"connections": 7}}));
+    let connections = |scene: &Scene| report(scene, None).status.connections;
+    assert_eq!(connections(&scene()), Some(7), "nobody was asked yet");
+    assert_eq!(
+        connections(&scene().proxy(asked(Health::Healthy, &[], 9))),
+        Some(9)
+    );
+    let mut lost = asked(Health::Healthy, &[], 9);
+    lost.connections = None;
+    assert_eq!(connections(&scene().proxy(lost)), None);
+    assert_eq!(connections(&scene().no_pod()), None);
+}
+
+#[test]
+fn failed_migrations_are_a_warning_until_it_is_known_that_they_ended() {
+    let with = |migrations| {
+        let proxy = ProxyState {
+            migrations,
+            ..asked(Health::Healthy, &[], 0)
+        };
+        Scene::ready().proxy(proxy)
+    };
+    let warning = |scene: &Scene| {
+        let report = report(scene, None);
+        let told = told(&report, "ConfigWarnings");
+        (told.0.to_owned(), told.1.to_owned())
+    };
+    let failing = ("True".to_owned(), "SessionMigrationFailing".to_owned());
+    let fine = ("False".to_owned(), "NoWarnings".to_owned());
+    assert_eq!(warning(&with(Migrations::Unknown)), fine);
+    assert_eq!(warning(&with(Migrations::Working)), fine);
+    assert_eq!(warning(&with(Migrations::Failing)), failing);
+    let mut again = with(Migrations::Unknown);
+    again.object.status = Some(report(&with(Migrations::Failing), None).status);
+    assert_eq!(warning(&again), failing);
+    again.proxy.migrations = Migrations::Working;
+    assert_eq!(warning(&again), fine);
 }

@@ -260,3 +260,41 @@ async fn a_kind_that_may_not_be_read_leaves_the_cache_cold() {
     assert!(!started.cache.is_warm());
     assert!(started.calls_of_kind() <= 30);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_may_not_be_read_blocks_nobody_and_is_noticed_when_it_may() {
+    let cluster = Arc::new(Mutex::new(Cluster {
+        definition: Some(definition("d", 1, "True")),
+        kind_forbidden: true,
+        objects: vec![config_map("a", "1", 1)],
+        ..Cluster::default()
+    }));
+    let answering = Arc::clone(&cluster);
+    let (calls, client) = fake_api(move |call| answering.lock().unwrap().answer(call));
+    let (sender, mut told) = unbounded_channel();
+    let (cache, shutdown) = (Cache::new(), CancellationToken::new());
+    let watch =
+        Watch::new(cache.clone(), Metrics::new().unwrap(), shutdown.clone()).jitter(Jitter::seeded(1));
+    let touch = move |object: &ConfigMap| sender.send(brief(object)).unwrap();
+    let task = watch.spawn_if_allowed(Api::all(client), touch);
+    while !cache.is_warm() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert!(cache.is_empty());
+    let before = calls.lock().unwrap().len();
+    sleep(Duration::from_secs(119)).await;
+    assert_eq!(
+        calls.lock().unwrap().len(),
+        before,
+        "it is not asked for again at once"
+    );
+    cluster.lock().unwrap().kind_forbidden = false;
+    assert_eq!(told.recv().await.unwrap(), "a/1@1");
+    // The right is taken away: what is known stays.
+    cluster.lock().unwrap().kind_forbidden = true;
+    cluster.lock().unwrap().kind_watches.clear();
+    sleep(Duration::from_mins(20)).await;
+    assert_eq!(cache.len(), 1);
+    shutdown.cancel();
+    task.await.unwrap();
+}

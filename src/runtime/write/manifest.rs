@@ -37,6 +37,18 @@ impl<K: Resource<DynamicType = ()> + Serialize> Manifest<K> {
         self
     }
 
+    /// The same object with an annotation more.
+    #[must_use]
+    pub fn with_annotation(mut self, key: &str, value: &str) -> Self {
+        let annotations = self.object.meta_mut().annotations.get_or_insert_default();
+        annotations.insert(key.to_owned(), value.to_owned());
+        let annotations = serde_json::to_value(annotations).unwrap_or_default();
+        if let Some(metadata) = self.body.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("annotations".to_owned(), annotations);
+        }
+        self
+    }
+
     /// The same object under another name and without owners, as nobody will ever see it.
     #[must_use]
     pub fn anonymous(mut self, name: String) -> Self {

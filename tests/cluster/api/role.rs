@@ -18,13 +18,19 @@ fn the_role_names_each_right() {
         let resources = rule["resources"].as_array().unwrap();
         for forbidden in [
             "secrets",
-            "nodes",
+            "nodes/proxy",
+            "nodes/status",
             "pods/exec",
             "roles",
             "clusterroles",
             "serviceaccounts/token",
         ] {
             assert!(!resources.iter().any(|name| name == forbidden), "{rule}");
+        }
+        // So do nodes: only to look.
+        if resources.iter().any(|name| name == "nodes") {
+            assert_eq!(rule["verbs"], serde_json::json!(["get", "list", "watch"]));
+            assert_eq!(resources.len(), 1, "{rule}");
         }
         // Definitions belong to the whole cluster: only those of the kinds here, and only to look.
         if rule["apiGroups"][0] == "apiextensions.k8s.io" {

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use toml_edit::{DocumentMut, value};
 
 use super::document::meaning;
 use super::scenario::{PATIENCE, Scenario};
 use crate::harness;
 use crate::harness::cluster::repository;
-use crate::harness::wait::eventually;
+use crate::harness::wait::{eventually, expect};
+use crate::node_labels;
 
 /// The sample, the group that it makes, its replicas, and what each of its instances is to read.
 const SAMPLES: [(&str, &str, usize, &str); 4] = [
@@ -81,7 +83,20 @@ fn the_configuration_of_every_sample_is_exactly_as_expected() {
                 let expected = expected
                     .replace("NAMESPACE", &test.namespace)
                     .replace("ORDINAL", &ordinal.to_string());
-                let (found, expected) = (meaning(&data["config.toml"]), meaning(&expected));
+                let mut expected: DocumentMut = expected.parse().expect("TOML");
+                for (label, text) in node_labels::expected(test, &name).await {
+                    expected["labels"][label] = value(text);
+                }
+                let found = eventually(PATIENCE, "the place is written", async || {
+                    let config_map = test.api::<ConfigMap>().get(&name).await.expect("it is there");
+                    let text = config_map.data.unwrap_or_default()["config.toml"].clone();
+                    expect(
+                        text.contains("zone") || !expected.to_string().contains("zone"),
+                        text,
+                    )
+                })
+                .await;
+                let (found, expected) = (meaning(&found), meaning(&expected.to_string()));
                 let missing: Vec<_> = expected.difference(&found).collect();
                 let surplus: Vec<_> = found.difference(&expected).collect();
                 assert!(

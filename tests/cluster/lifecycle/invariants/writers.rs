@@ -11,7 +11,7 @@ use crate::harness::history::Entry;
 pub(crate) type Written = (&'static str, String, &'static str);
 
 /// Who writes what. The finalizer of a TiProxy is there when the group creates it; the instance takes it away.
-pub(crate) const WRITERS: [(&str, &str, &str); 18] = [
+pub(crate) const WRITERS: [(&str, &str, &str); 19] = [
     ("TiProxyGroup", "metadata.finalizers", MANAGER_GROUP),
     ("TiProxyGroup", "status", MANAGER_GROUP),
     ("Service", "metadata.annotations", MANAGER_GROUP),
@@ -25,6 +25,7 @@ pub(crate) const WRITERS: [(&str, &str, &str); 18] = [
     ("TiProxy", "spec", MANAGER_GROUP),
     ("TiProxy", "status", MANAGER_INSTANCE),
     ("ConfigMap", "data", MANAGER_INSTANCE),
+    ("ConfigMap", "metadata.annotations", MANAGER_INSTANCE),
     ("ConfigMap", "metadata.labels", MANAGER_INSTANCE),
     ("ConfigMap", "metadata.ownerReferences", MANAGER_INSTANCE),
     ("Pod", "metadata.annotations", MANAGER_INSTANCE),

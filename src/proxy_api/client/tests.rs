@@ -1,0 +1,148 @@
+//! The client against servers that behave well, and others.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+
+/// A server that gives these answers on one connection, and what it was asked for.
+async fn server(answers: Vec<String>) -> (Endpoint, tokio::task::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut asked = Vec::new();
+        for answer in answers {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                if stream.read(&mut byte).await.unwrap_or(0) == 0 {
+                    return asked;
+                }
+                request.push(byte[0]);
+            }
+            asked.push(String::from_utf8(request).unwrap());
+            if answer.is_empty() {
+                std::future::pending::<()>().await;
+            }
+            if stream.write_all(answer.as_bytes()).await.is_err() {
+                return asked;
+            }
+        }
+        asked
+    });
+    (Endpoint { address, tls: false }, task)
+}
+
+fn reply(status: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+async fn ask(answers: Vec<String>) -> Result<Answer, AskError> {
+    let (endpoint, _task) = server(answers).await;
+    Client::new(None).unwrap().ask(endpoint).await
+}
+
+#[tokio::test]
+async fn health_and_metrics_are_read_over_one_connection() {
+    let (endpoint, task) = server(vec![
+        reply("200 OK", "{\"config_checksum\":1}"),
+        // In pieces, as a large page comes.
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n18\r\ntiproxy_server_connectio\r\n5\r\nns 3\n\r\n0\r\n\r\n"
+            .to_owned(),
+    ])
+    .await;
+    let answer = Client::new(None).unwrap().ask(endpoint).await.unwrap();
+    assert_eq!((answer.health, answer.connections), (Health::Healthy, Some(3)));
+    let asked = task.await.unwrap();
+    let lines: Vec<_> = asked
+        .iter()
+        .map(|request| request.lines().next().unwrap())
+        .collect();
+    assert_eq!(
+        lines,
+        ["GET /api/debug/health HTTP/1.1", "GET /metrics/ HTTP/1.1"]
+    );
+    let host = format!("host: {}", endpoint.address);
+    assert!(asked[0].to_lowercase().contains(&host), "{}", asked[0]);
+}
+
+#[tokio::test]
+async fn what_keeps_a_proxy_from_being_healthy_is_read() {
+    for (body, reason) in [
+        ("{\"config_checksum\":1}", None),
+        ("{\"unhealthy_reason\":\"\"}", None),
+        ("not even JSON", None),
+        (
+            "{\"unhealthy_reason\":\"server is not ready\"}",
+            Some("server is not ready"),
+        ),
+    ] {
+        let answer = ask(vec![reply("502 Bad Gateway", body), reply("200 OK", "")])
+            .await
+            .unwrap();
+        let reason = reason.map(ToOwned::to_owned);
+        assert_eq!(answer.health, Health::Unhealthy { reason }, "{body}");
+    }
+    let starting = ask(vec![reply("500 Internal Server Error", "service not ready")])
+        .await
+        .unwrap();
+    assert_eq!(starting, Answer::default());
+}
+
+#[tokio::test]
+async fn every_other_answer_is_an_error_of_its_kind() {
+    for (answers, expected) in [
+        (vec![reply("404 Not Found", "")], "invalid"),
+        (vec![reply("301 Moved Permanently", "")], "invalid"),
+        (vec![reply("200 OK", ""), reply("404 Not Found", "")], "invalid"),
+        (vec!["SSH-2.0-x\r\n\r\n".to_owned()], "invalid"),
+        (
+            vec!["HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab".to_owned()],
+            "invalid",
+        ),
+        (
+            vec![reply("200 OK", &"x".repeat(MOST_HEALTH_BYTES + 1))],
+            "invalid",
+        ),
+        (vec![], "invalid"),
+    ] {
+        let error = ask(answers.clone()).await.unwrap_err();
+        assert_eq!(error.as_str(), expected, "{answers:?}: {error}");
+    }
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let client = Client::new(None).unwrap();
+    let endpoint = Endpoint {
+        address: nobody,
+        tls: false,
+    };
+    assert_eq!(client.ask(endpoint).await.unwrap_err().as_str(), "unreachable");
+}
+
+#[tokio::test]
+async fn one_that_never_answers_is_given_up() {
+    let (endpoint, _task) = server(vec![String::new()]).await;
+    let begin = std::time::Instant::now();
+    let error = Client::new(None).unwrap().ask(endpoint).await.unwrap_err();
+    assert_eq!(error.as_str(), "timeout");
+    assert!(begin.elapsed() < MOST_TIME * 2);
+}
+
+#[tokio::test]
+async fn plain_text_where_tls_is_expected_is_an_error_of_tls() {
+    let (endpoint, _task) = server(vec![reply("200 OK", "")]).await;
+    let endpoint = Endpoint {
+        tls: true,
+        ..endpoint
+    };
+    let client = Client::new(None).unwrap();
+    let error = client.ask(endpoint).await.unwrap_err();
+    assert!(["tls", "timeout"].contains(&error.as_str()), "{error}");
+}

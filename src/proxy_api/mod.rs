@@ -1,0 +1,20 @@
+//! TiProxy's HTTP API: what the running TiProxies say of themselves.
+//!
+//! One task, the [`poller`], asks all of them, a bounded number at once, each every so often. What they say is kept
+//! in [`Proxies`] as data; a TiProxy's controller is called only when something changed that it decides by. No
+//! reconcile asks a TiProxy, and none waits for an answer.
+//!
+//! Pods are reached by their address. The server's certificate is not verified: it is made for names that TiDB and
+//! the dashboard use, and the operator may read no Secret, so it has no authority to verify it by. What is read is no
+//! secret; who may reach the port is for a `NetworkPolicy` to say.
+
+pub mod client;
+mod exposition;
+mod observation;
+pub mod poller;
+mod proxies;
+mod tls;
+
+pub use observation::{Answer, Backend, Health, Observation, Reach};
+pub use proxies::{Migrations, Proxies, ProxyState};
+pub use tls::{CertificateError, CertificateFiles};
