@@ -1,7 +1,16 @@
 //! The client against servers that behave well, and others.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use super::*;
 
@@ -145,4 +154,96 @@ async fn plain_text_where_tls_is_expected_is_an_error_of_tls() {
     let client = Client::new(None).unwrap();
     let error = client.ask(endpoint).await.unwrap_err();
     assert!(["tls", "timeout"].contains(&error.as_str()), "{error}");
+}
+
+/// Certificates that were made for these tests: an authority, and a pair of a server and of a client that it signed.
+fn pem(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("src/proxy_api/client/pem")
+        .join(name)
+}
+
+fn client_files() -> CertificateFiles {
+    CertificateFiles {
+        certificate: pem("client.crt"),
+        key: pem("client.key"),
+    }
+}
+
+/// A server with TLS that demands a client's certificate.
+async fn demanding_server() -> Endpoint {
+    let provider = Arc::new(default_provider());
+    let mut authorities = RootCertStore::empty();
+    authorities
+        .add(CertificateDer::from_pem_file(pem("ca.crt")).unwrap())
+        .unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), Arc::clone(&provider))
+        .build()
+        .unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(
+            vec![CertificateDer::from_pem_file(pem("server.crt")).unwrap()],
+            PrivateKeyDer::from_pem_file(pem("server.key")).unwrap(),
+        )
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            for answer in [
+                reply("200 OK", "{}"),
+                reply("200 OK", "tiproxy_server_connections 4"),
+            ] {
+                let mut request = [0; 1024];
+                if stream.read(&mut request).await.unwrap_or(0) > 0 {
+                    // The client may have gone.
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            }
+        }
+    });
+    Endpoint { address, tls: true }
+}
+
+#[tokio::test]
+async fn the_servers_name_does_not_matter_and_the_clients_certificate_is_shown() {
+    let endpoint = demanding_server().await;
+    let answer = Client::new(Some(client_files()))
+        .unwrap()
+        .ask(endpoint)
+        .await
+        .unwrap();
+    assert_eq!((answer.health, answer.connections), (Health::Healthy, Some(4)));
+    let error = Client::new(None).unwrap().ask(endpoint).await.unwrap_err();
+    assert!(["tls", "invalid"].contains(&error.as_str()), "{error}");
+}
+
+#[test]
+fn files_that_do_not_fit_together_are_named() {
+    for (files, expected) in [
+        (
+            CertificateFiles {
+                key: pem("server.key"),
+                ..client_files()
+            },
+            "cannot use the certificate in ",
+        ),
+        (
+            CertificateFiles {
+                certificate: pem("client.key"),
+                ..client_files()
+            },
+            "cannot read ",
+        ),
+    ] {
+        let error = Client::new(Some(files)).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
 }
