@@ -73,7 +73,7 @@ async fn a_judgement_stores_nothing_and_is_strict() {
     writer.judge(&manifest).await.unwrap();
     let call = only(&calls);
     let uri =
-        "/api/v1/namespaces/ns/configmaps?&dryRun=All&fieldManager=tiproxy-operator&fieldValidation=Strict";
+        "/api/v1/namespaces/ns/configmaps?&dryRun=All&fieldManager=author&fieldValidation=Strict";
     assert_eq!((call.method.as_str(), call.uri.as_str()), ("POST", uri));
     assert_eq!(call.body["metadata"]["name"], "check");
     assert_eq!(briefs(&cache.all()), ["a/1@5"]);
