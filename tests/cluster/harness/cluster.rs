@@ -86,11 +86,21 @@ pub(crate) fn repository(path: &str) -> PathBuf {
 
 /// A client by a kubeconfig.
 pub(crate) async fn client(kubeconfig: &Path) -> Client {
-    let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("the kubeconfig can be read");
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-        .await
-        .expect("the kubeconfig is valid");
+    Client::try_from(config(kubeconfig).await).expect("a client can be made")
+}
+
+/// As [`client`]; it shows each refusal, where the other asks again when the server says that it is too early.
+pub(crate) async fn client_without_retries(kubeconfig: &Path) -> Client {
+    let mut config = config(kubeconfig).await;
+    config.default_retry = false;
     Client::try_from(config).expect("a client can be made")
+}
+
+async fn config(kubeconfig: &Path) -> Config {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("the kubeconfig can be read");
+    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .expect("the kubeconfig is valid")
 }
 
 /// Installs the definitions and grants the operator's rights, once for all tests of this process. In a cluster of

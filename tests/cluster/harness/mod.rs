@@ -78,6 +78,11 @@ impl Test {
         cluster::client(&self.settings.operator_kubeconfig).await
     }
 
+    /// A client with the administrator's rights that shows each refusal.
+    pub(crate) async fn client_without_retries(&self) -> Client {
+        cluster::client_without_retries(&self.settings.kubeconfig).await
+    }
+
     /// Starts the operator for the test's namespace and waits until it is ready. It dies with the returned value.
     pub(crate) async fn start_operator(&self) -> Operator {
         self.start_operator_with(&[]).await
