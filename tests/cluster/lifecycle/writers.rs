@@ -11,7 +11,10 @@ use crate::harness;
 fn each_field_has_one_writer() {
     harness::run(async |test| {
         let scenario = Scenario::start(test).await;
-        let fields = json!({"service": {"annotations": {"example.com/team": "a"}}});
+        let fields = json!({
+            "service": {"annotations": {"example.com/team": "a"}},
+            "networkPolicy": {"enabled": true},
+        });
         test.apply(&group_with(GROUP, 2, fields)).await;
         scenario.ready(GROUP).await;
         let template =

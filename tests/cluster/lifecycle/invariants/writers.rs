@@ -11,13 +11,19 @@ use crate::harness::history::Entry;
 pub(crate) type Written = (&'static str, String, &'static str);
 
 /// Who writes what. The finalizer of a TiProxy is there when the group creates it; the instance takes it away.
-pub(crate) const WRITERS: [(&str, &str, &str); 19] = [
+pub(crate) const WRITERS: [(&str, &str, &str); 25] = [
     ("TiProxyGroup", "metadata.finalizers", MANAGER_GROUP),
     ("TiProxyGroup", "status", MANAGER_GROUP),
     ("Service", "metadata.annotations", MANAGER_GROUP),
     ("Service", "metadata.labels", MANAGER_GROUP),
     ("Service", "metadata.ownerReferences", MANAGER_GROUP),
     ("Service", "spec", MANAGER_GROUP),
+    ("PodDisruptionBudget", "metadata.labels", MANAGER_GROUP),
+    ("PodDisruptionBudget", "metadata.ownerReferences", MANAGER_GROUP),
+    ("PodDisruptionBudget", "spec", MANAGER_GROUP),
+    ("NetworkPolicy", "metadata.labels", MANAGER_GROUP),
+    ("NetworkPolicy", "metadata.ownerReferences", MANAGER_GROUP),
+    ("NetworkPolicy", "spec", MANAGER_GROUP),
     ("TiProxy", "metadata.annotations", MANAGER_GROUP),
     ("TiProxy", "metadata.finalizers", MANAGER_GROUP),
     ("TiProxy", "metadata.labels", MANAGER_GROUP),
