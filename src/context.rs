@@ -1,6 +1,6 @@
 //! What both controllers work with.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service};
 
 use crate::api::{Cluster, TiProxy, TiProxyGroup};
 use crate::group::pace::Pace;
@@ -25,6 +25,8 @@ pub struct Context {
     pub pods: Cache<Pod>,
     /// `ConfigMaps` of ours.
     pub config_maps: Cache<ConfigMap>,
+    /// `PersistentVolumeClaims` of ours.
+    pub volume_claims: Cache<PersistentVolumeClaim>,
     /// Services of ours.
     pub services: Cache<Service>,
     /// Services that lead to PD.
@@ -58,6 +60,7 @@ impl Context {
             ("TiProxy", self.instances.is_warm()),
             ("Pod", self.pods.is_warm()),
             ("ConfigMap", self.config_maps.is_warm()),
+            ("PersistentVolumeClaim", self.volume_claims.is_warm()),
             ("Service", self.services.is_warm()),
             ("PD Service", self.pd_services.is_warm()),
             ("Cluster", self.clusters.is_warm()),

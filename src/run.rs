@@ -128,6 +128,7 @@ fn context(
         instances: Cache::new(),
         pods: Cache::new(),
         config_maps: Cache::new(),
+        volume_claims: Cache::new(),
         services: Cache::new(),
         pd_services: Cache::new(),
         clusters: Cache::new(),

@@ -1,7 +1,7 @@
 //! Which objects are watched, and who looks again when one of them changes.
 
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service};
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
@@ -78,6 +78,13 @@ impl Watches {
             self.plain_api(),
             move |config_map: &ConfigMap| {
                 add_instance_of(&instances, config_map);
+            },
+        );
+        let instances = queues.instances.clone();
+        self.watch(&context.volume_claims, Some(&ours)).spawn(
+            self.plain_api(),
+            move |claim: &PersistentVolumeClaim| {
+                add_instance_of(&instances, claim);
             },
         );
         let groups = queues.groups.clone();

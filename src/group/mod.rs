@@ -11,6 +11,7 @@ pub mod status;
 pub(crate) mod testing;
 pub mod unsupported;
 pub mod validate;
+pub mod volumes;
 pub mod warnings;
 
 use k8s_openapi::jiff::Timestamp;

@@ -10,6 +10,7 @@ use super::build::instance::spec_of;
 use super::discovery::{NotFound, discover};
 use super::plan::{self, Change, Health, Phase};
 use super::validate::Group;
+use super::volumes::{LeftBehind, left_behind};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::{Cluster, Discovery, TiProxy, TiProxyGroup, TiProxySpec, name};
 use crate::context::Context;
@@ -28,6 +29,8 @@ pub struct Observed {
     pub adoptable: Vec<Arc<TiProxy>>,
     /// Ordinals whose names are somebody else's.
     pub reserved_ordinals: BTreeSet<u32>,
+    /// What TiProxies that are gone have left behind.
+    pub left_behind: LeftBehind,
     /// What stands under the name of the client Service.
     pub client_service: Slot<Service>,
     /// What stands under the name of the headless Service.
@@ -55,8 +58,11 @@ pub fn observe(context: &Context, namespace: &str, name: &str) -> Option<Observe
     let mark = (name::LABEL_GROUP, name);
     let service = |service: String| Slot::of(context.services.get(namespace, &service), &uid, mark);
     let (adoptable, reserved_ordinals) = others(context, namespace, name, &uid);
+    let instances = context.instances.owned_by(&uid);
+    let claims = context.volume_claims.in_namespace(namespace);
     Some(Observed {
-        instances: context.instances.owned_by(&uid),
+        left_behind: left_behind(&object, &instances, &claims),
+        instances,
         adoptable,
         reserved_ordinals,
         client_service: service(name::client_service(name)),
@@ -153,7 +159,7 @@ impl Observed {
             paused: group.paused,
             may_create: goes_on,
             may_roll: goes_on,
-            reserved_ordinals: self.reserved_ordinals.clone(),
+            reserved_ordinals: &self.reserved_ordinals | &self.left_behind.going,
             instances: self
                 .instances
                 .iter()

@@ -1,9 +1,9 @@
 //! Fields that are accepted and that this version does not act on yet: nothing is ignored silently.
 
-use crate::api::group::VolumeRetention;
 use crate::api::name::ANNOTATION_DRAIN_SECONDS;
 use crate::api::template::{ConfigUpdateStrategy, TiProxyTemplateSpec};
 use crate::api::{Cluster, TiProxyGroup};
+use crate::instance::volume;
 use crate::template_metadata::is_reserved_label;
 
 /// The fields of a group, and of its Cluster, that have no effect yet, with what happens instead.
@@ -16,6 +16,7 @@ pub fn fields(group: &TiProxyGroup, cluster: Option<&Cluster>) -> Vec<String> {
     spec_fields(group)
         .into_iter()
         .chain(suspended)
+        .chain(volume::without_effect(&group.spec.template.spec))
         .chain(metadata_fields(group))
         .collect()
 }
@@ -86,10 +87,6 @@ fn spec_fields(group: &TiProxyGroup) -> Vec<String> {
             wants_network_policy,
             "spec.networkPolicy.enabled (there is no NetworkPolicy)",
         ),
-        (
-            spec.volume_retention == Some(VolumeRetention::Retain),
-            "spec.volumeRetention (there are no volumes)",
-        ),
     ]
     .into_iter()
     .chain(template_fields(template))
@@ -98,21 +95,14 @@ fn spec_fields(group: &TiProxyGroup) -> Vec<String> {
     .collect()
 }
 
-fn template_fields(template: &TiProxyTemplateSpec) -> [(bool, &'static str); 4] {
+fn template_fields(template: &TiProxyTemplateSpec) -> [(bool, &'static str); 3] {
     let wants_reload = template
         .update_strategy
         .as_ref()
         .is_some_and(|strategy| strategy.config == Some(ConfigUpdateStrategy::HotReload));
     let overlay = template.overlay.as_ref();
-    let has_overlay = overlay.is_some_and(|overlay| overlay.pod.is_some() || overlay.volume_claims.is_some());
+    let has_overlay = overlay.is_some_and(|overlay| overlay.pod.is_some());
     [
-        (
-            template
-                .volumes
-                .as_ref()
-                .is_some_and(|volumes| !volumes.is_empty()),
-            "spec.template.spec.volumes (no volume is created or mounted)",
-        ),
         (
             template.drain.is_some(),
             "spec.template.spec.drain (TiProxies leave at once, after their preStop sleep)",
@@ -123,7 +113,7 @@ fn template_fields(template: &TiProxyTemplateSpec) -> [(bool, &'static str); 4] 
         ),
         (
             has_overlay,
-            "spec.template.spec.overlay (Pods are built without it)",
+            "spec.template.spec.overlay.pod (Pods are built without it)",
         ),
     ]
 }
@@ -154,6 +144,12 @@ mod tests {
             of(json!({"schedulePolicies": []}), json!({"volumes": []})),
             Vec::<String>::new()
         );
+        let volumes = json!({"volumes": [{"name": "a", "mounts": [], "storage": "1Gi"}], "overlay": {"volumeClaims": [
+            {"name": "a", "volumeClaim": {"metadata": {"labels": {"team": "a"}}, "spec": {"accessModes": []}}}]}});
+        assert_eq!(
+            of(json!({"volumeRetention": "Retain"}), volumes),
+            Vec::<String>::new()
+        );
     }
 
     #[test]
@@ -180,14 +176,9 @@ mod tests {
                 "spec.networkPolicy.enabled",
             ),
             (
-                json!({"volumeRetention": "Retain"}),
                 json!({}),
-                "spec.volumeRetention",
-            ),
-            (
-                json!({}),
-                json!({"volumes": [{"name": "a", "mounts": [], "storage": "1Gi"}]}),
-                "spec.template.spec.volumes",
+                json!({"overlay": {"volumeClaims": [{"name": "a", "volumeClaim": {"spec": {"volumeMode": "Block"}}}]}}),
+                "spec.template.spec.overlay.volumeClaims[a].volumeClaim.spec.volumeMode",
             ),
             (
                 json!({}),
@@ -202,7 +193,7 @@ mod tests {
             (
                 json!({}),
                 json!({"overlay": {"pod": {}}}),
-                "spec.template.spec.overlay",
+                "spec.template.spec.overlay.pod",
             ),
         ] {
             let found = of(spec, template);

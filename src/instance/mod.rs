@@ -1,10 +1,11 @@
-//! The instance controller: one `TiProxy` becomes one `ConfigMap` and one Pod.
+//! The instance controller: one `TiProxy` becomes one `ConfigMap`, one `PersistentVolumeClaim` for each of its volumes,
+//! and one Pod.
 //!
-//! Volumes, drain, hot reload and the overlay have their place here: a volume is one more builder beside
-//! [`build::pod`], drain and reload are further actions of [`plan`].
+//! Drain, hot reload and the overlay have their place here: drain and reload are further actions of [`plan`].
 
 pub mod belonging;
 pub mod build;
+pub mod claim_state;
 pub mod execute;
 pub mod failures;
 pub mod observe;
@@ -14,6 +15,7 @@ pub mod status;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod validate;
+pub mod volume;
 
 use std::time::Duration;
 

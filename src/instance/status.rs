@@ -1,5 +1,7 @@
 //! What a TiProxy's status says. Pure.
 
+mod volumes;
+
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -16,6 +18,7 @@ use crate::api::condition::{ConditionType, Reason};
 use crate::ownership::Slot;
 use crate::problem::{ExecuteError, Progress, State};
 use crate::runtime::condition;
+use volumes::Verdict;
 
 /// How long a TiProxy may be on its way before its status says so: most are Ready sooner, and need one write less.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -41,10 +44,13 @@ pub fn status(
     let meta = observed.object.meta();
     let stored = observed.object.status.clone().unwrap_or_default();
     let pod = observed.pod.ours().map(|pod| PodState::of(pod));
-    let progress = progress(observed, instance, plan, error, pod.as_ref());
+    let volumes = volumes::judge(observed, error, pod.as_ref(), now);
+    let progress = progress(observed, instance, plan, error, pod.as_ref(), volumes.as_ref());
     let mut new = progress.conditions(meta.generation);
-    // A write that failed takes no client away: what serves as asked for is Ready, and the rest is told beside it.
-    if let (Some(_), Some(serving)) = (error, serving(observed, instance, pod.as_ref())) {
+    // A write that failed, or a volume that is not as asked for, takes no client away: what serves as asked for is
+    // Ready, and the rest is told beside it.
+    let is_beside = error.is_some() || volumes.as_ref().and_then(Verdict::trouble) == Some(&progress);
+    if let (true, Some(serving)) = (is_beside, serving(observed, instance, pod.as_ref())) {
         let [ready, ..] = serving.conditions(meta.generation);
         new = new.map(|condition| {
             if condition.type_ == ready.type_ {
@@ -54,7 +60,12 @@ pub fn status(
             }
         });
     }
-    let mut conditions = condition::merge(&stored.conditions, new, now);
+    let mut before = stored.conditions.clone();
+    if observed.volumes.is_empty() {
+        before.retain(|condition| condition.type_ != ConditionType::VolumesReady.as_str());
+    }
+    let volumes = volumes.map(|volumes| volumes.condition(meta.generation));
+    let mut conditions = condition::merge(&before, new.into_iter().chain(volumes), now);
     if let Some(ready_since) = pod.as_ref().and_then(|pod| pod.ready_since) {
         start_ready_at(&mut conditions, ready_since);
     }
@@ -121,6 +132,7 @@ fn progress(
     plan: &Plan,
     error: Option<&ExecuteError>,
     pod: Option<&PodState>,
+    volumes: Option<&Verdict>,
 ) -> Progress {
     if let Some(progress) = error.and_then(ExecuteError::progress) {
         return progress;
@@ -143,7 +155,11 @@ fn progress(
     }
     // A Pod that goes speaks of what was asked for before; calling that stalled would outlive the correction.
     let stays = pod.filter(|pod| !pod.terminating && !plan.replaces_outdated());
+    let not_bound = volumes.and_then(Verdict::not_bound);
     if let Some(problem) = stays.and_then(|pod| pod.problem.clone()) {
+        if let (Some(not_bound), true) = (not_bound, problem.concerns_volumes()) {
+            return not_bound.clone();
+        }
         return if problem.reason == Reason::NotReady {
             Progress::working(Reason::NotReady, problem.message)
         } else {
@@ -154,7 +170,10 @@ fn progress(
         return Progress::working(Reason::Progressing, waiting.clone());
     }
     match (&observed.pod, pod) {
-        (Slot::Ours(found), Some(pod)) if pod.is_ready() => ready(found),
+        (Slot::Ours(found), Some(pod)) if pod.is_ready() => volumes
+            .and_then(Verdict::trouble)
+            .cloned()
+            .unwrap_or_else(|| ready(found)),
         (Slot::Ours(found), Some(pod)) if pod.running => Progress::working(
             Reason::NotReady,
             format!(
@@ -162,10 +181,12 @@ fn progress(
                 found.name_any()
             ),
         ),
-        (Slot::Ours(found), _) => Progress::working(
-            Reason::Progressing,
-            format!("Pod {} is starting", found.name_any()),
-        ),
+        (Slot::Ours(found), _) => not_bound.cloned().unwrap_or_else(|| {
+            Progress::working(
+                Reason::Progressing,
+                format!("Pod {} is starting", found.name_any()),
+            )
+        }),
         (Slot::Absent | Slot::Adoptable(_) | Slot::Leftover(_) | Slot::Foreign(_), _) => {
             Progress::working(Reason::Progressing, "its Pod is being created")
         }
@@ -192,7 +213,10 @@ fn foreign(observed: &Observed) -> Option<ExecuteError> {
     match (&observed.config_map, &observed.pod) {
         (Slot::Foreign(config_map), _) => Some(ExecuteError::name_conflict(&**config_map)),
         (_, Slot::Foreign(pod)) => Some(ExecuteError::name_conflict(&**pod)),
-        _ => None,
+        _ => observed.volumes.iter().find_map(|volume| match &volume.slot {
+            Slot::Foreign(claim) => Some(ExecuteError::name_conflict(&**claim)),
+            Slot::Absent | Slot::Ours(_) | Slot::Adoptable(_) | Slot::Leftover(_) => None,
+        }),
     }
 }
 

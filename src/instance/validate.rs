@@ -2,6 +2,7 @@
 
 use kube::ResourceExt;
 
+use super::volume::{self, InvalidVolume, Volume};
 use crate::api::{Discovery, TiProxy, TiProxySpec, name};
 use crate::problem::sentences;
 use crate::proxy_config::{self, Diagnosis, UserConfig};
@@ -33,6 +34,8 @@ pub struct Instance {
     pub revision: String,
     /// Labels and annotations for the Pod.
     pub template_metadata: TemplateMetadata,
+    /// Its volumes.
+    pub volumes: Vec<Volume>,
 }
 
 /// Why a TiProxy cannot be carried out.
@@ -51,6 +54,9 @@ pub enum Invalid {
     /// The configuration cannot be carried out.
     #[error("spec.template.spec.config: {}", sentences(.0))]
     Config(Vec<Diagnosis>),
+    /// A volume cannot be carried out.
+    #[error(transparent)]
+    Volume(#[from] InvalidVolume),
 }
 
 /// The group that a TiProxy belongs, or once belonged, to.
@@ -88,8 +94,10 @@ pub fn validate(instance: &TiProxy) -> Result<Instance, Invalid> {
     };
     let config =
         proxy_config::parse(spec.template.config.as_deref().unwrap_or_default()).map_err(Invalid::Config)?;
+    let pod_name = name::pod(&group, &name);
     Ok(Instance {
-        pod_name: name::pod(&group, &name),
+        volumes: volume::volumes(&spec.template, &pod_name)?,
+        pod_name,
         namespace: instance.namespace().unwrap_or_default(),
         uid: instance.uid().unwrap_or_default(),
         cluster: spec.cluster.name.clone(),

@@ -323,3 +323,5 @@ fn what_follows_the_news_that_it_is_not_ready_is_told_after_a_while() {
     );
     assert_eq!(after(Scene::ready(), &not_ready(1, generation)), Duration::ZERO);
 }
+
+mod volumes;
