@@ -1,9 +1,9 @@
 //! The TiProxy operator: two controllers that turn a `TiProxyGroup` into running TiProxies.
 //!
 //! The **group controller** ([`group`]) turns a `TiProxyGroup` into `TiProxy` objects and two Services. The
-//! **instance controller** ([`instance`]) turns one `TiProxy` into one `ConfigMap` and one Pod. Both read their
-//! caches, decide by pure functions, and write through one executor: `observe`, `validate`, `plan`, `execute`,
-//! `status`, in this order and in files of these names.
+//! **instance controller** ([`instance`]) turns one `TiProxy` into one `ConfigMap`, the claims of its volumes and one
+//! Pod. Both read their caches, decide by pure functions, and write through one executor: `observe`, `validate`, `plan`,
+//! `execute`, `status`, in this order and in files of these names.
 //!
 //! [`api`] holds the custom resources, [`proxy_config`] renders `config.toml`, [`runtime`] is what kube lacks and
 //! knows no TiProxy.
