@@ -23,7 +23,7 @@ use crate::api::name;
 use crate::ownership::Slot;
 use crate::runtime::write::{DeleteRule, Target};
 pub use volumes::BINDING_PATIENCE;
-use volumes::VolumePlan;
+use volumes::{Obstacle, VolumePlan};
 
 /// One write; it carries all that its executor needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -251,7 +251,7 @@ fn plan_new_pod(observed: &Observed, instance: &Instance, tls: &Tls) -> Plan {
     }
     Plan {
         actions,
-        ..Plan::waiting(obstacle.unwrap_or_else(|| "its Pod is being created".to_owned()))
+        ..Plan::waiting(obstacle.map_or_else(|| "its Pod is being created".to_owned(), Obstacle::into_words))
     }
 }
 
@@ -299,7 +299,7 @@ fn plan_own_pod(observed: &Observed, instance: &Instance, tls: &Tls, pod: &Arc<P
     }
     actions.extend(after);
     // It is as the spec asks for, so it does not use them.
-    if observed.pods.iter().all(|other| Arc::ptr_eq(other, pod)) {
+    if observed.pods.iter().all(|other| other.uid() == pod.uid()) {
         actions.extend(volumes::delete_removed(observed, instance));
     }
     Plan {
@@ -316,7 +316,7 @@ fn plan_replacement(observed: &Observed, instance: &Instance, pod: &Pod) -> Plan
         obstacle,
         ..
     } = volumes::plan(observed, instance);
-    if let Some(obstacle) = obstacle {
+    if let Some(Obstacle::Foreign(obstacle)) = obstacle {
         return Plan {
             actions,
             ..Plan::waiting(obstacle)

@@ -18,3 +18,4 @@ mod crash;
 mod harness;
 mod harness_test;
 mod lifecycle;
+mod volume;

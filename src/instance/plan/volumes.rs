@@ -9,7 +9,6 @@ use kube::{Resource, ResourceExt};
 use serde_json::{Map, Value, json};
 
 use super::super::build::volume::{STORAGE, claim, labels, owner};
-use super::super::build::{self};
 use super::super::claim_state::{Binding, ClaimState};
 use super::super::observe::{Observed, ObservedVolume};
 use super::super::validate::Instance;
@@ -31,7 +30,25 @@ pub(super) struct VolumePlan {
     /// After everything else, since nothing depends on it.
     pub(super) after: Vec<Action>,
     /// Why no Pod with these volumes can be made now.
-    pub(super) obstacle: Option<String>,
+    pub(super) obstacle: Option<Obstacle>,
+}
+
+/// Why no Pod can be made.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Obstacle {
+    /// A claim is on its way out; the Pod that there is may be what it waits for.
+    Going(String),
+    /// A name is somebody else's.
+    Foreign(String),
+}
+
+impl Obstacle {
+    /// In words for the user.
+    pub(super) fn into_words(self) -> String {
+        match self {
+            Self::Going(words) | Self::Foreign(words) => words,
+        }
+    }
 }
 
 /// Plans the claims of the volumes that the TiProxy has.
@@ -44,16 +61,16 @@ pub(super) fn plan(observed: &Observed, instance: &Instance) -> VolumePlan {
                 .push(Action::CreateClaim(Box::new(claim(instance, volume)))),
             Slot::Ours(claim) | Slot::Adoptable(claim) => change(&mut plan, instance, volume, claim),
             Slot::Leftover(claim) => {
-                plan.obstacle = Some(format!(
+                plan.obstacle.get_or_insert(Obstacle::Going(format!(
                     "PersistentVolumeClaim {} of an earlier TiProxy of this name is being removed",
                     claim.name_any()
-                ));
+                )));
             }
             Slot::Foreign(claim) => {
-                plan.obstacle = Some(format!(
+                plan.obstacle = Some(Obstacle::Foreign(format!(
                     "PersistentVolumeClaim {} is somebody else's",
                     claim.name_any()
-                ));
+                )));
             }
         }
     }
@@ -66,10 +83,10 @@ pub(super) fn plan(observed: &Observed, instance: &Instance) -> VolumePlan {
 fn change(plan: &mut VolumePlan, instance: &Instance, volume: &Volume, claim: &PersistentVolumeClaim) {
     let state = ClaimState::of(claim);
     if state.terminating {
-        plan.obstacle = Some(format!(
+        plan.obstacle.get_or_insert(Obstacle::Going(format!(
             "PersistentVolumeClaim {} is being deleted; a new one is made when it is gone",
             claim.name_any()
-        ));
+        )));
         return;
     }
     if let Some(metadata) = metadata_patch(instance, volume, claim) {
@@ -110,25 +127,13 @@ pub(super) fn delete_removed(observed: &Observed, instance: &Instance) -> Vec<Ac
         .collect()
 }
 
-/// Before the TiProxy goes: what is to stay must not belong to it, and what is to go must, since the garbage collector
-/// removes it.
+/// Before the TiProxy goes: what is to stay must not belong to it, since the garbage collector removes the rest. A claim
+/// without an owner is left alone whatever the spec says: orphan deletion may just have let it go.
 pub(super) fn before_deletion(observed: &Observed) -> Vec<Action> {
-    let object = &*observed.object;
-    match retention(&object.spec) {
-        VolumeRetention::Retain => observed.claims.iter().filter_map(|claim| let_go(claim)).collect(),
-        VolumeRetention::Delete => {
-            let owner = build::owner_reference(&object.name_any(), &object.uid().unwrap_or_default());
-            let kept = observed.volumes.iter().filter_map(|volume| match &volume.slot {
-                Slot::Adoptable(claim) => Some(claim),
-                Slot::Absent | Slot::Ours(_) | Slot::Leftover(_) | Slot::Foreign(_) => None,
-            });
-            kept.filter_map(|claim| {
-                let metadata = Map::from_iter([owners(claim, Some(&owner))?]);
-                patch(claim, metadata)
-            })
-            .collect()
-        }
+    if retention(&observed.object.spec) == VolumeRetention::Delete {
+        return Vec::new();
     }
+    observed.claims.iter().filter_map(|claim| let_go(claim)).collect()
 }
 
 /// When a claim has waited too long for its volume, which no event tells.

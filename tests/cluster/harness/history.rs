@@ -15,13 +15,14 @@ use tokio::task::JoinSet;
 use super::wait::eventually;
 
 /// The kinds that are recorded.
-const KINDS: [(&str, &str, &str); 6] = [
+const KINDS: [(&str, &str, &str); 7] = [
     ("core.pingcap.com", "v1alpha1", "Cluster"),
     ("core.pingcap.com", "v1alpha1", "TiProxyGroup"),
     ("core.pingcap.com", "v1alpha1", "TiProxy"),
     ("", "v1", "Pod"),
     ("", "v1", "ConfigMap"),
     ("", "v1", "Service"),
+    ("", "v1", "PersistentVolumeClaim"),
 ];
 
 /// What happened to an object.

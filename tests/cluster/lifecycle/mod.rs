@@ -12,4 +12,4 @@ mod pd;
 mod rollout;
 mod samples;
 mod scale;
-mod scenario;
+pub(crate) mod scenario;

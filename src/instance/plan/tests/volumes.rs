@@ -102,6 +102,8 @@ fn a_pod_waits_for_a_name_that_is_not_free_and_one_that_runs_is_not_given_up_for
     let theirs = "PersistentVolumeClaim data-web-tiproxy-0 is somebody else's";
     let deleted =
         "PersistentVolumeClaim data-web-tiproxy-0 is being deleted; a new one is made when it is gone";
+    let replace = "delete pod uid-pod@20 Outdated in Some(55)";
+    let replaced = Some("Pod web-tiproxy-0 is replaced");
     for (name, scene, waiting) in [
         ("an earlier TiProxy's", ready().claim(DATA, &older), removed),
         ("deleted by somebody", ready().claim(DATA, &gone), deleted),
@@ -117,18 +119,19 @@ fn a_pod_waits_for_a_name_that_is_not_free_and_one_that_runs_is_not_given_up_for
         check(name, &scene.clone().no_pod(), &[], Some(waiting));
         check(name, &scene, &[], None);
         let outdated = scene.object(&json!({"spec": {"version": "v1.3.1"}}));
-        check(name, &outdated, &[], Some(waiting));
+        if waiting == theirs {
+            check(name, &outdated, &[], Some(waiting));
+        } else {
+            // The Pod may be what the claim waits for.
+            check(name, &outdated, &[replace], replaced);
+        }
     }
     let outdated = ready().object(&json!({"spec": {"version": "v1.3.1"}}));
     check(
         "the claims of the next Pod come first",
         &outdated.clone().no_claims(),
-        &[
-            CREATE_CLAIMS[0],
-            CREATE_CLAIMS[1],
-            "delete pod uid-pod@20 Outdated in Some(55)",
-        ],
-        Some("Pod web-tiproxy-0 is replaced"),
+        &[CREATE_CLAIMS[0], CREATE_CLAIMS[1], replace],
+        replaced,
     );
 }
 
@@ -290,7 +293,6 @@ fn before_a_tiproxy_goes_its_claims_are_let_go_or_left_to_the_garbage_collector(
     let ending = Some("its Pod is ending");
     let last = ["delete config map uid-config@30", "remove finalizer"];
     let let_go = |claim: &str| format!(r#"patch claim uid-{claim}@40 {{"ownerReferences":[]}}"#);
-    let adopt = |claim: &str| format!(r#"patch claim uid-{claim}@40 {{"ownerReferences":{OURS}}}"#);
     check("they go", &ready().deleted(&ours), &[delete_pod], ending);
     check(
         "they go, at the end",
@@ -313,9 +315,9 @@ fn before_a_tiproxy_goes_its_claims_are_let_go_or_left_to_the_garbage_collector(
         None,
     );
     check(
-        "they are to go since a moment ago",
+        "they were kept, or have just been orphaned, which nobody can tell",
         &kept().object(&retention("Delete")).deleted(&ours).no_pod(),
-        &[&adopt(DATA), &adopt(LOG), last[0], last[1]],
+        &last,
         None,
     );
     check(
