@@ -1,6 +1,6 @@
 //! What both controllers work with.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::PartialObjectMeta;
@@ -32,6 +32,8 @@ pub struct Context {
     pub pods: Cache<Pod>,
     /// `ConfigMaps` of ours.
     pub config_maps: Cache<ConfigMap>,
+    /// `PersistentVolumeClaims` of ours.
+    pub volume_claims: Cache<PersistentVolumeClaim>,
     /// Services of ours.
     pub services: Cache<Service>,
     /// `PodDisruptionBudgets` of ours.
@@ -81,6 +83,7 @@ impl Context {
             ("Pod", self.pods.is_warm()),
             ("ConfigMap", self.config_maps.is_warm()),
             ("Event", self.failed_mounts.is_warm()),
+            ("PersistentVolumeClaim", self.volume_claims.is_warm()),
             ("Service", self.services.is_warm()),
             ("PodDisruptionBudget", self.disruption_budgets.is_warm()),
             ("NetworkPolicy", self.network_policies.is_warm()),

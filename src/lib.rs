@@ -1,10 +1,10 @@
 //! The TiProxy operator: two controllers that turn a `TiProxyGroup` into running TiProxies.
 //!
 //! The **group controller** ([`group`]) turns a `TiProxyGroup` into `TiProxy` objects, two Services, a
-//! `PodDisruptionBudget` and, on request, a `NetworkPolicy`. The
-//! **instance controller** ([`instance`]) turns one `TiProxy` into one `ConfigMap` and one Pod. Both read their
-//! caches, decide by pure functions, and write through one executor: `observe`, `validate`, `plan`, `execute`,
-//! `status`, in this order and in files of these names.
+//! `PodDisruptionBudget` and, on request, a `NetworkPolicy`. The **instance controller** ([`instance`]) turns one
+//! `TiProxy` into one `ConfigMap`, the claims of its volumes and one Pod. Both read their caches, decide by pure
+//! functions, and write through one executor: `observe`, `validate`, `plan`, `execute`, `status`, in this order and in
+//! files of these names.
 //!
 //! [`api`] holds the custom resources, [`proxy_config`] renders `config.toml`, [`proxy_api`] asks the running TiProxies,
 //! [`runtime`] is what kube lacks and knows no TiProxy.

@@ -160,9 +160,37 @@ pub enum ExecuteError {
         /// Whose it is.
         whose: String,
     },
+    /// The API server took a write and dropped one of its fields.
+    #[error(
+        "{kind} {name}: the API server dropped {field} {value:?}; it needs {needs}; do without the field, or upgrade"
+    )]
+    FieldDropped {
+        /// The kind.
+        kind: String,
+        /// The name.
+        name: String,
+        /// The field.
+        field: String,
+        /// What it was set to.
+        value: String,
+        /// What the API server needs to keep it.
+        needs: &'static str,
+    },
 }
 
 impl ExecuteError {
+    /// The kind of the object that it is about.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::Write(error) => &error.kind,
+            Self::Explained { error, .. } => &error.kind,
+            Self::Behind { kind, .. } | Self::NameConflict { kind, .. } | Self::FieldDropped { kind, .. } => {
+                kind
+            }
+        }
+    }
+
     /// The conflict over the name of a foreign object.
     #[must_use]
     pub fn name_conflict<K: Resource<DynamicType = ()>>(object: &K) -> Self {
@@ -179,6 +207,7 @@ impl ExecuteError {
         match self {
             Self::Behind { .. } => None,
             Self::NameConflict { .. } => Some(Progress::stalled(Reason::NameConflict, self.to_string())),
+            Self::FieldDropped { .. } => Some(Progress::stalled(Reason::InvalidSpec, self.to_string())),
             Self::Write(error) => progress_of_write(error),
             Self::Explained { .. } => Some(Progress::stalled(Reason::InvalidSpec, self.to_string())),
         }
@@ -190,6 +219,11 @@ impl ExecuteError {
 pub fn progress_of_write(error: &WriteError) -> Option<Progress> {
     let told = |reason, what_to_do: &str| Some(Progress::stalled(reason, format!("{error}; {what_to_do}")));
     match error.reason {
+        WriteFailure::AdmissionDenied if is_about_growth(error) => told(
+            Reason::AdmissionDenied,
+            "the volume goes on with the size that it has; set allowVolumeExpansion: true on its StorageClass, if its \
+             driver can do that",
+        ),
         WriteFailure::Conflict | WriteFailure::NotFound | WriteFailure::AlreadyExists => None,
         WriteFailure::Forbidden => told(
             Reason::Forbidden,
@@ -221,6 +255,11 @@ pub fn progress_of_write(error: &WriteError) -> Option<Progress> {
     }
 }
 
+/// The admission plugin that guards the size of claims.
+fn is_about_growth(error: &WriteError) -> bool {
+    error.kind == "PersistentVolumeClaim" && error.message.contains("resize")
+}
+
 fn is_defined_by_us(kind: &str) -> bool {
     [TiProxyGroup::kind(&()), TiProxy::kind(&())]
         .iter()
@@ -233,6 +272,8 @@ impl ReconcileError for ExecuteError {
             Self::Write(error) => error.category(),
             Self::Explained { error, .. } => error.category(),
             Self::Behind { .. } => ErrorCategory::Conflict,
+            // An API server that is upgraded sends no event.
+            Self::FieldDropped { .. } => ErrorCategory::Transient,
             Self::NameConflict { .. } => ErrorCategory::Invalid,
         }
     }

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::api::probe::Probes;
 use crate::api::security::Security;
 use crate::api::template::{Balance, ConfigUpdateStrategy, Resources, TrafficReplay};
+use crate::api::volume::Volume;
 use crate::api::{Discovery, TiProxySpec};
 
 /// What the change from one spec to another asks for.
@@ -62,6 +63,39 @@ struct PodInputs<'a> {
     /// Its metadata is changed in place.
     #[serde(skip_serializing_if = "Option::is_none")]
     overlay: Option<&'a BTreeMap<String, Value>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    volumes: Vec<VolumeInput<'a>>,
+}
+
+/// The part of a volume that a running Pod cannot follow: not its size and its classes.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct VolumeInput<'a> {
+    name: &'a str,
+    /// Path in the container and folder in the volume.
+    mounts: Vec<(&'a str, Option<&'a str>)>,
+}
+
+impl<'a> VolumeInput<'a> {
+    /// Sorted: neither the order of volumes nor that of mounts means anything.
+    fn of(volumes: &'a [Volume]) -> Vec<Self> {
+        let mut inputs: Vec<Self> = volumes
+            .iter()
+            .map(|volume| {
+                let mounts = volume.mounts.iter();
+                let mut mounts: Vec<_> = mounts
+                    .map(|mount| (mount.mount_path.as_str(), mount.sub_path.as_deref()))
+                    .collect();
+                mounts.sort_unstable();
+                Self {
+                    name: &volume.name,
+                    mounts,
+                }
+            })
+            .collect();
+        inputs.sort_unstable_by_key(|volume| volume.name);
+        inputs
+    }
 }
 
 impl<'a> PodInputs<'a> {
@@ -93,6 +127,7 @@ impl<'a> PodInputs<'a> {
                 .as_ref()
                 .and_then(|overlay| overlay.pod.as_ref()?.spec.as_ref())
                 .filter(|spec| !spec.is_empty()),
+            volumes: VolumeInput::of(template.volumes.as_deref().unwrap_or_default()),
         }
     }
 }
@@ -238,6 +273,57 @@ mod tests {
         assert_eq!(
             name("web", &spec(json!({ "overlay": in_another_order }))),
             name("web", &overlaid)
+        );
+        let volumes = spec(json!({"volumes": volumes()}));
+        assert_eq!(name("web", &volumes), "web-tiproxy-wvzgcrvpfp");
+    }
+
+    fn volumes() -> Value {
+        json!([
+            {"name": "log", "storage": "1Gi", "mounts": [{"mountPath": "/log"}, {"mountPath": "/a", "subPath": "a"}]},
+            {"name": "data", "storage": 1, "mounts": [{"mountPath": "/data"}]},
+        ])
+    }
+
+    #[test]
+    fn a_volume_asks_for_a_new_pod_when_it_comes_goes_or_is_mounted_otherwise() {
+        let before = spec(json!({"volumes": volumes()}));
+        let mut less = volumes();
+        less.as_array_mut().unwrap().pop();
+        let mut turned = volumes();
+        turned.as_array_mut().unwrap().reverse();
+        turned[1]["mounts"].as_array_mut().unwrap().reverse();
+        let changed = |pointer: &str, value: Value| {
+            let mut volumes = volumes();
+            let (parent, field) = pointer.rsplit_once('/').unwrap();
+            volumes.pointer_mut(parent).unwrap()[field] = value;
+            volumes
+        };
+        for (volumes, expected) in [
+            (less, Change::Roll),
+            (json!(null), Change::Roll),
+            (turned, Change::InPlace),
+            (changed("/0/name", json!("logs")), Change::Roll),
+            (changed("/0/mounts/0/mountPath", json!("/logs")), Change::Roll),
+            (changed("/0/mounts/1/subPath", json!("b")), Change::Roll),
+            (changed("/0/mounts/0/type", json!("data")), Change::InPlace),
+            (changed("/0/storage", json!("2Gi")), Change::InPlace),
+            (changed("/0/storageClassName", json!("fast")), Change::InPlace),
+            (
+                changed("/0/volumeAttributesClassName", json!("gold")),
+                Change::InPlace,
+            ),
+        ] {
+            let after = spec(json!({ "volumes": volumes }));
+            assert_eq!(change(&before, &after), expected, "{volumes}");
+        }
+        assert_eq!(
+            change(&spec(json!({})), &spec(json!({"volumes": []}))),
+            Change::InPlace
+        );
+        assert_eq!(
+            change(&spec(json!({})), &spec(json!({"volumeRetention": "Retain"}))),
+            Change::InPlace
         );
     }
 

@@ -160,6 +160,7 @@ fn context(
         instances: Cache::new(),
         pods: Cache::new(),
         config_maps: Cache::new(),
+        volume_claims: Cache::new(),
         services: Cache::new(),
         disruption_budgets: Cache::new(),
         network_policies: Cache::new(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, PodSpec, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod, PodSpec, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
@@ -87,6 +87,13 @@ impl Watches {
             self.plain_api(),
             move |config_map: &ConfigMap| {
                 add_instance_of(&instances, config_map);
+            },
+        );
+        let instances = queues.instances.clone();
+        self.watch(&context.volume_claims, Some(&ours)).spawn(
+            self.plain_api(),
+            move |claim: &PersistentVolumeClaim| {
+                add_instance_of(&instances, claim);
             },
         );
         self.spawn_group_objects(context, &queues.groups, &ours);

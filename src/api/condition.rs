@@ -114,6 +114,10 @@ reasons! {
     Unavailable,
     /// Enough TiProxies are available.
     MinimumAvailable,
+    /// Every volume is bound and as the spec asks for.
+    VolumesBound,
+    /// A volume is being made larger, or given another `VolumeAttributesClass`.
+    VolumeChanging,
     /// Parts of the spec are overridden, unknown or without effect.
     Warnings,
     /// There is nothing to warn of.

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cluster::ClusterReference;
+use super::group::VolumeRetention;
 use super::template::TiProxyTemplateSpec;
 
 /// One TiProxy of a group: one Pod, its `ConfigMap` and its volumes.
@@ -103,6 +104,9 @@ pub struct TiProxySpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub restarted_at: Option<String>,
+    /// What becomes of the volumes when the TiProxy goes, as in the group. Default: `Delete`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_retention: Option<VolumeRetention>,
     #[serde(flatten)]
     #[allow(missing_docs)]
     pub template: TiProxyTemplateSpec,

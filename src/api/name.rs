@@ -32,6 +32,8 @@ pub const LABEL_GROUP: &str = "pingcap.com/group";
 pub const LABEL_INSTANCE: &str = "pingcap.com/instance";
 /// The revision that an object was made from.
 pub const LABEL_REVISION: &str = "pingcap.com/instance-revision-hash";
+/// On a `PersistentVolumeClaim`: the volume's name in the spec.
+pub const LABEL_VOLUME: &str = "pingcap.com/volume-name";
 /// Marks Pods that take new clients. Only the client Service, `status.selector` and the disruption budget select it.
 pub const LABEL_SERVING: &str = "core.pingcap.com/serving";
 /// A template annotation whose change restarts.
@@ -40,6 +42,9 @@ pub const ANNOTATION_RESTARTED_AT: &str = "pingcap.com/restartedAt";
 pub const ANNOTATION_PRIORITY: &str = "core.pingcap.com/priority";
 /// On TiProxies, Pods and Services: which labels and annotations a user gave, so that they can be taken back.
 pub const ANNOTATION_TEMPLATE_KEYS: &str = "core.pingcap.com/template-keys";
+/// On a `PersistentVolumeClaim`: the topology, as JSON, of the TiProxy that it was created for. Whoever uses it again has to
+/// be placed there.
+pub const ANNOTATION_TOPOLOGY: &str = "core.pingcap.com/topology";
 /// Seconds of drain in TiDB Operator v2's spelling.
 pub const ANNOTATION_DRAIN_SECONDS: &str = "core.pingcap.com/tiproxy-graceful-shutdown-delete-delay-seconds";
 /// On a `ConfigMap` that was changed while its Pod ran: the hash of the configuration. Its Pod is given the same, since
@@ -106,6 +111,12 @@ pub fn pod(group: &str, instance: &str) -> String {
         .and_then(|rest| rest.strip_prefix('-'))
         .unwrap_or(instance);
     format!("{group}-tiproxy-{suffix}")
+}
+
+/// The `PersistentVolumeClaim` of a volume.
+#[must_use]
+pub fn volume_claim(volume: &str, pod: &str) -> String {
+    format!("{volume}-{pod}")
 }
 
 /// The Secret names used when the spec names none.

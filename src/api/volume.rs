@@ -92,7 +92,8 @@ pub struct VolumeClaimChanges {
     /// Labels and annotations added to the claim.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<OverlayMetadata>,
-    /// A partial `PersistentVolumeClaimSpec`, merged when the claim is created.
+    /// A partial `PersistentVolumeClaimSpec`, laid over the claim when it is created: `accessModes`, `dataSource`,
+    /// `dataSourceRef`, `selector` and `volumeName`. Size and classes are fields of the volume.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spec: Option<BTreeMap<String, Value>>,
 }

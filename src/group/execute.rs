@@ -11,9 +11,10 @@ use super::observe::Observed;
 use super::plan::{Action, Plan, Target as PlanTarget};
 use super::validate::Group;
 use super::verdict::{self, Question, Verdict};
-use crate::api::{Discovery, TiProxy, name};
+use crate::api::{Discovery, TiProxy, TiProxyGroup, name};
 use crate::claim;
 use crate::context::Context;
+use crate::instance::volume::retention;
 use crate::problem::ExecuteError;
 use crate::runtime::write::{DeleteRule, Target};
 pub use object::objects;
@@ -56,13 +57,14 @@ pub async fn instances(
     discovery: Option<&Discovery>,
     plan: &Plan,
 ) -> Result<(), ExecuteError> {
+    update_leavers(context, observed).await?;
     // Without a drain, a TiProxy that is told to leave has nothing to wait for.
     let leaving = observed
         .instances
         .iter()
         .filter(|instance| instance.spec.offline == Some(true));
     for instance in leaving.filter(|instance| instance.metadata.deletion_timestamp.is_none()) {
-        delete(context, instance).await?;
+        delete(context, &observed.object, instance).await?;
     }
     for action in &plan.actions {
         match action {
@@ -86,7 +88,7 @@ pub async fn instances(
             }
             Action::Leave { target, why } => {
                 if let Some(found) = find(observed, target) {
-                    delete(context, found).await?;
+                    delete(context, &observed.object, found).await?;
                     context
                         .reporter
                         .instance_deleted(&observed.object, &target.name, *why);
@@ -132,8 +134,37 @@ async fn update(
     Ok(())
 }
 
-async fn delete(context: &Context, instance: &TiProxy) -> Result<(), ExecuteError> {
-    let Some(target) = Target::of(instance) else {
+/// What becomes of the volumes is what the group says when a TiProxy goes, not what it said before: with one edit a user
+/// may ask for fewer TiProxies and for their volumes to be kept.
+async fn update_leavers(context: &Context, observed: &Observed) -> Result<(), ExecuteError> {
+    let leaving = observed
+        .instances
+        .iter()
+        .filter(|instance| instance.metadata.deletion_timestamp.is_some());
+    for instance in leaving {
+        tell_retention(context, &observed.object, instance).await?;
+    }
+    Ok(())
+}
+
+/// Writes to a TiProxy what becomes of its volumes, if it says otherwise; returns what it was written to.
+async fn tell_retention(
+    context: &Context,
+    group: &TiProxyGroup,
+    instance: &TiProxy,
+) -> Result<Option<TiProxy>, ExecuteError> {
+    let mut told = instance.clone();
+    told.spec.volume_retention = group.spec.volume_retention;
+    if retention(&told.spec) == retention(&instance.spec) {
+        return Ok(None);
+    }
+    told.status = None;
+    Ok(Some(context.writer.replace(&context.instances, &told).await?))
+}
+
+async fn delete(context: &Context, group: &TiProxyGroup, instance: &TiProxy) -> Result<(), ExecuteError> {
+    let told = tell_retention(context, group, instance).await?;
+    let Some(target) = Target::of(told.as_ref().unwrap_or(instance)) else {
         return Ok(());
     };
     let rule = DeleteRule {
@@ -167,12 +198,13 @@ pub async fn deletion(context: &Context, observed: &Observed) -> Result<(), Exec
         context.verdicts.forget(&uid);
         return Ok(());
     }
+    update_leavers(context, observed).await?;
     for instance in observed
         .instances
         .iter()
         .filter(|instance| instance.metadata.deletion_timestamp.is_none())
     {
-        delete(context, instance).await?;
+        delete(context, group, instance).await?;
     }
     Ok(())
 }

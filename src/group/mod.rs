@@ -15,6 +15,7 @@ pub(crate) mod testing;
 pub mod unsupported;
 pub mod validate;
 pub mod verdict;
+pub mod volumes;
 pub mod warnings;
 
 use k8s_openapi::jiff::Timestamp;

@@ -1,6 +1,6 @@
 //! What is there: everything that the plan of one group depends on, read from caches only.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Service;
@@ -12,6 +12,7 @@ use super::build::instance::spec_of;
 use super::discovery::{NotFound, discover};
 use super::plan::{self, Change, Health, Phase};
 use super::validate::Group;
+use super::volumes::{LeftBehind, left_behind};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::{Cluster, Discovery, TiProxy, TiProxyGroup, TiProxySpec, name};
 use crate::context::Context;
@@ -30,6 +31,8 @@ pub struct Observed {
     pub adoptable: Vec<Arc<TiProxy>>,
     /// Ordinals whose names are somebody else's.
     pub reserved_ordinals: BTreeSet<u32>,
+    /// What TiProxies that are gone have left behind.
+    pub left_behind: LeftBehind,
     /// What stands under the name of the client Service.
     pub client_service: Slot<Service>,
     /// What stands under the name of the headless Service.
@@ -61,8 +64,11 @@ pub fn observe(context: &Context, namespace: &str, name: &str) -> Option<Observe
     let mark = (name::LABEL_GROUP, name);
     let service = |service: String| Slot::of(context.services.get(namespace, &service), &uid, mark);
     let (adoptable, reserved_ordinals) = others(context, namespace, name, &uid);
+    let instances = context.instances.owned_by(&uid);
+    let claims = context.volume_claims.in_namespace(namespace);
     Some(Observed {
-        instances: context.instances.owned_by(&uid),
+        left_behind: left_behind(&object, &instances, &claims),
+        instances,
         adoptable,
         reserved_ordinals,
         client_service: service(name::client_service(name)),
@@ -173,9 +179,13 @@ impl Observed {
             paused: group.paused,
             may_create: goes_on,
             may_roll: goes_on,
-            reserved_ordinals: self.reserved_ordinals.clone(),
-            // There are no volumes yet that could have been kept.
-            retained: BTreeMap::new(),
+            reserved_ordinals: &self.reserved_ordinals | &self.left_behind.going,
+            retained: self
+                .left_behind
+                .kept
+                .iter()
+                .map(|(ordinal, kept)| (*ordinal, kept.topology.clone()))
+                .collect(),
             topologies: group.topologies.clone(),
             instances: self
                 .instances

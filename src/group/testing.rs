@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::build;
 use super::observe::Observed;
 use super::validate::{Group, validate};
+use super::volumes::LeftBehind;
 use crate::api::{Discovery, TiProxy, TiProxyGroup};
 use crate::instance::testing::lay_over;
 use crate::ownership::Slot;
@@ -65,6 +66,7 @@ pub(crate) fn observed(object: TiProxyGroup, instances: Vec<Arc<TiProxy>>) -> Ob
         instances,
         adoptable: Vec::new(),
         reserved_ordinals: BTreeSet::new(),
+        left_behind: LeftBehind::default(),
         client_service: Slot::Absent,
         peer_service: Slot::Absent,
         disruption_budget: Slot::Absent,

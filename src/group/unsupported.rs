@@ -1,9 +1,9 @@
 //! Fields that are accepted and that this version does not act on yet: nothing is ignored silently.
 
-use crate::api::group::VolumeRetention;
 use crate::api::name::ANNOTATION_DRAIN_SECONDS;
 use crate::api::template::{ConfigUpdateStrategy, TiProxyTemplateSpec};
 use crate::api::{Cluster, TiProxyGroup};
+use crate::instance::volume;
 use crate::template_metadata::is_reserved_label;
 
 /// The fields of a group, and of its Cluster, that have no effect yet, with what happens instead.
@@ -16,6 +16,7 @@ pub fn fields(group: &TiProxyGroup, cluster: Option<&Cluster>) -> Vec<String> {
     spec_fields(group)
         .into_iter()
         .chain(suspended)
+        .chain(volume::without_effect(&group.spec.template.spec))
         .chain(metadata_fields(group))
         .collect()
 }
@@ -65,16 +66,10 @@ fn metadata_fields(group: &TiProxyGroup) -> Vec<String> {
 fn spec_fields(group: &TiProxyGroup) -> Vec<String> {
     let spec = &group.spec;
     let template = &spec.template.spec;
-    [
-        (
-            spec.progress_deadline_seconds.is_some(),
-            "spec.progressDeadlineSeconds (a rollout may take any time)",
-        ),
-        (
-            spec.volume_retention == Some(VolumeRetention::Retain),
-            "spec.volumeRetention (there are no volumes)",
-        ),
-    ]
+    [(
+        spec.progress_deadline_seconds.is_some(),
+        "spec.progressDeadlineSeconds (a rollout may take any time)",
+    )]
     .into_iter()
     .chain(template_fields(template))
     .filter(|(set, _)| *set)
@@ -82,24 +77,16 @@ fn spec_fields(group: &TiProxyGroup) -> Vec<String> {
     .collect()
 }
 
-fn template_fields(template: &TiProxyTemplateSpec) -> [(bool, &'static str); 5] {
+fn template_fields(template: &TiProxyTemplateSpec) -> [(bool, &'static str); 3] {
     let wants_reload = template
         .update_strategy
         .as_ref()
         .is_some_and(|strategy| strategy.config == Some(ConfigUpdateStrategy::HotReload));
     let overlay = template.overlay.as_ref();
-    let has_claims = overlay.is_some_and(|overlay| overlay.volume_claims.is_some());
     let names_pod = overlay
         .and_then(|overlay| overlay.pod.as_ref()?.metadata.as_ref())
         .is_some_and(|metadata| metadata.name.is_some());
     [
-        (
-            template
-                .volumes
-                .as_ref()
-                .is_some_and(|volumes| !volumes.is_empty()),
-            "spec.template.spec.volumes (no volume is created or mounted)",
-        ),
         (
             template.drain.is_some(),
             "spec.template.spec.drain (TiProxies leave at once, after their preStop sleep)",
@@ -107,10 +94,6 @@ fn template_fields(template: &TiProxyTemplateSpec) -> [(bool, &'static str); 5] 
         (
             wants_reload,
             "spec.template.spec.updateStrategy.config HotReload (every change of the configuration rolls)",
-        ),
-        (
-            has_claims,
-            "spec.template.spec.overlay.volumeClaims (no volume is created)",
         ),
         (
             names_pod,
@@ -148,6 +131,12 @@ mod tests {
             ),
             Vec::<String>::new()
         );
+        let volumes = json!({"volumes": [{"name": "a", "mounts": [], "storage": "1Gi"}], "overlay": {"volumeClaims": [
+            {"name": "a", "volumeClaim": {"metadata": {"labels": {"team": "a"}}, "spec": {"accessModes": []}}}]}});
+        assert_eq!(
+            of(json!({"volumeRetention": "Retain"}), volumes),
+            Vec::<String>::new()
+        );
     }
 
     #[test]
@@ -159,14 +148,9 @@ mod tests {
                 "spec.progressDeadlineSeconds",
             ),
             (
-                json!({"volumeRetention": "Retain"}),
                 json!({}),
-                "spec.volumeRetention",
-            ),
-            (
-                json!({}),
-                json!({"volumes": [{"name": "a", "mounts": [], "storage": "1Gi"}]}),
-                "spec.template.spec.volumes",
+                json!({"overlay": {"volumeClaims": [{"name": "a", "volumeClaim": {"spec": {"volumeMode": "Block"}}}]}}),
+                "spec.template.spec.overlay.volumeClaims[a].volumeClaim.spec.volumeMode",
             ),
             (
                 json!({}),
@@ -177,11 +161,6 @@ mod tests {
                 json!({}),
                 json!({"updateStrategy": {"config": "HotReload"}}),
                 "spec.template.spec.updateStrategy.config",
-            ),
-            (
-                json!({}),
-                json!({"overlay": {"volumeClaims": []}}),
-                "spec.template.spec.overlay.volumeClaims",
             ),
             (
                 json!({}),

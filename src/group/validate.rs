@@ -10,6 +10,7 @@ use crate::api::group::{DEFAULT_MIN_READY_SECONDS, SchedulePolicyType, TiProxyGr
 use crate::api::name::ANNOTATION_RESTARTED_AT;
 use crate::api::service::ServiceOptions;
 use crate::api::{Discovery, TiProxyGroup, TiProxySpec, name};
+use crate::instance::volume::{self, InvalidVolume};
 use crate::problem::sentences;
 use crate::proxy_config::{self, Diagnosis, UserConfig};
 use crate::template_metadata::TemplateMetadata;
@@ -72,6 +73,9 @@ pub enum Invalid {
     /// The configuration cannot be carried out.
     #[error("spec.template.spec.config: {}", sentences(.0))]
     Config(Vec<Diagnosis>),
+    /// A volume cannot be carried out.
+    #[error(transparent)]
+    Volume(#[from] InvalidVolume),
     /// `maxSurge` or `maxUnavailable` cannot be read.
     #[error("spec.{0}")]
     Limits(#[from] LimitsError),
@@ -91,6 +95,7 @@ pub fn validate(group: &TiProxyGroup) -> Result<Group, Invalid> {
     let template = &spec.template;
     let config =
         proxy_config::parse(template.spec.config.as_deref().unwrap_or_default()).map_err(Invalid::Config)?;
+    volume::volumes(&template.spec, "")?;
     let name = group.name_any();
     let annotations = template
         .metadata
@@ -125,6 +130,7 @@ pub fn validate(group: &TiProxyGroup) -> Result<Group, Invalid> {
             restarted_at: annotations
                 .and_then(|annotations| annotations.get(ANNOTATION_RESTARTED_AT).cloned()),
             replicas: Some(1),
+            volume_retention: spec.volume_retention,
             template: template.spec.clone(),
             ..TiProxySpec::default()
         },

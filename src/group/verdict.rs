@@ -69,7 +69,9 @@ pub fn question(group: &Group, discovery: &Discovery) -> Option<Result<Question,
         }
         Err(Invalid::Overlay(error)) => Err(error),
         // The group says it of itself.
-        Err(Invalid::NoGroup(_) | Invalid::NoDiscovery(_) | Invalid::Config(_)) => return None,
+        Err(Invalid::NoGroup(_) | Invalid::NoDiscovery(_) | Invalid::Config(_) | Invalid::Volume(_)) => {
+            return None;
+        }
     };
     Some(match pod {
         Ok(manifest) => {

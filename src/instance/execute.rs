@@ -1,7 +1,9 @@
-//! The only writer of the instance controller: carries out a plan, in order, and stops at the first failure.
+//! The only writer of the instance controller: carries out a plan, in order, and stops at the first failure of something
+//! that the rest depends on.
 
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::ResourceExt;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::build;
 use super::observe::Observed;
@@ -15,13 +17,17 @@ use crate::problem::ExecuteError;
 
 /// Carries out a plan.
 pub async fn execute(context: &Context, observed: &Observed, plan: &Plan) -> Result<(), ExecuteError> {
+    let mut first = None;
     for action in &plan.actions {
         if matches!(action, Action::ReplaceConfigMap(_)) && matches!(observed.pod, Slot::Absent) {
             confirm_no_pod(context, observed).await?;
         }
-        carry_out(context, &observed.object, action).await?;
+        match carry_out(context, &observed.object, action).await {
+            Err(error) if action.is_independent() => first = first.or(Some(error)),
+            result => result?,
+        }
     }
-    Ok(())
+    first.map_or(Ok(()), Err)
 }
 
 /// A Pod whose creation was answered into the void may run unseen, and must keep the configuration it was made for.
@@ -73,6 +79,23 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
                 .delete(&context.config_maps, target, delete_rule(None))
                 .await?;
         }
+        Action::CreateClaim(claim) => {
+            claim::create(writer, &context.volume_claims, &uid, mark, &**claim).await?;
+        }
+        Action::PatchClaim { target, metadata } => {
+            writer
+                .patch_metadata(&context.volume_claims, target, json!({ "metadata": metadata }))
+                .await?;
+        }
+        Action::ChangeClaim { target, spec } => {
+            let answer = writer.patch_spec(&context.volume_claims, target, spec).await?;
+            check_attributes_class(&answer, spec)?;
+        }
+        Action::DeleteClaim(target) => {
+            writer
+                .delete(&context.volume_claims, target, delete_rule(None))
+                .await?;
+        }
         Action::CreatePod(pod) => {
             claim::create_manifest(writer, &context.pods, &uid, mark, pod).await?;
         }
@@ -95,4 +118,23 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
         }
     }
     Ok(())
+}
+
+/// An API server that does not have the feature takes the field away without a word.
+fn check_attributes_class(answer: &PersistentVolumeClaim, asked: &Value) -> Result<(), ExecuteError> {
+    let field = "volumeAttributesClassName";
+    let found = answer
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.volume_attributes_class_name.as_deref());
+    match asked.get(field).and_then(Value::as_str) {
+        Some(asked) if found != Some(asked) => Err(ExecuteError::FieldDropped {
+            kind: "PersistentVolumeClaim".to_owned(),
+            name: answer.name_any(),
+            field: format!("spec.{field}"),
+            value: asked.to_owned(),
+            needs: "Kubernetes 1.34, or the feature gate VolumeAttributesClass",
+        }),
+        _ => Ok(()),
+    }
 }

@@ -1,11 +1,12 @@
-//! The instance controller: one `TiProxy` becomes one `ConfigMap` and one Pod.
+//! The instance controller: one `TiProxy` becomes one `ConfigMap`, one `PersistentVolumeClaim` for each of its volumes,
+//! and one Pod.
 //!
-//! Volumes, drain and hot reload have their place here: a volume is one more builder beside [`build::pod`], drain and
-//! reload are further actions of [`plan`].
+//! Drain and hot reload have their place here: they are further actions of [`plan`].
 
 pub mod backends;
 pub mod belonging;
 pub mod build;
+pub mod claim_state;
 pub mod execute;
 pub mod failed_mount;
 pub mod failures;
@@ -18,6 +19,7 @@ pub mod status;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod validate;
+pub mod volume;
 
 use std::time::Duration;
 

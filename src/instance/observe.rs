@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 
 use super::failed_mount::FailedMount;
@@ -10,9 +10,10 @@ use super::failures::Failures;
 use super::location::{self, Labels};
 use super::pod_state::PodState;
 use super::validate::group_of;
+use crate::api::volume::Volume;
 use crate::api::{TiProxy, name};
 use crate::context::Context;
-use crate::ownership::Slot;
+use crate::ownership::{self, Slot};
 use crate::proxy_api::ProxyState;
 
 /// What is there.
@@ -26,6 +27,10 @@ pub struct Observed {
     pub pod: Slot<Pod>,
     /// What stands under the name of its `ConfigMap`.
     pub config_map: Slot<ConfigMap>,
+    /// Its volumes, and what stands under the names of their claims.
+    pub volumes: Vec<ObservedVolume>,
+    /// All `PersistentVolumeClaims` that belong to it, also of volumes that it has no longer.
+    pub claims: Vec<Arc<PersistentVolumeClaim>>,
     /// Whether the Cluster asks for a stop of everything but deletion.
     pub paused: bool,
     /// What kubelets said of volumes that they could not mount into its Pod.
@@ -38,11 +43,65 @@ pub struct Observed {
     pub proxy: ProxyState,
 }
 
+/// A volume of the spec, and what stands under the name of its claim.
+#[derive(Clone, Debug)]
+pub struct ObservedVolume {
+    /// The volume.
+    pub spec: Volume,
+    /// The name of its claim.
+    pub claim: String,
+    /// What stands there.
+    pub slot: Slot<PersistentVolumeClaim>,
+}
+
+impl ObservedVolume {
+    /// The claim, if the Pod may use it: the TiProxy's own, or one that is kept for it.
+    #[must_use]
+    pub fn usable(&self) -> Option<&Arc<PersistentVolumeClaim>> {
+        match &self.slot {
+            Slot::Ours(claim) | Slot::Adoptable(claim) => Some(claim),
+            Slot::Absent | Slot::Leftover(_) | Slot::Foreign(_) => None,
+        }
+    }
+}
+
+/// Judges what was found under the name of a volume's claim. One that is kept has no owner: it is known by the labels
+/// of group, TiProxy and volume together, because two groups and volumes may come to the same name.
+#[must_use]
+pub fn claim_slot(
+    found: Option<Arc<PersistentVolumeClaim>>,
+    uid: &str,
+    group: &str,
+    instance: &str,
+    volume: &str,
+) -> Slot<PersistentVolumeClaim> {
+    let is_labelled = |claim: &PersistentVolumeClaim| {
+        let has = |key: &str, value: &str| claim.labels().get(key).is_some_and(|found| found == value);
+        has(name::LABEL_MANAGED_BY, name::MANAGED_BY)
+            && has(name::LABEL_GROUP, group)
+            && has(name::LABEL_INSTANCE, instance)
+            && has(name::LABEL_VOLUME, volume)
+    };
+    match Slot::of(found, uid, (name::LABEL_INSTANCE, instance)) {
+        Slot::Adoptable(claim) if !is_labelled(&claim) => Slot::Foreign(claim),
+        // Somebody deleted one that was kept; its name is free when it is gone.
+        Slot::Foreign(claim) if is_labelled(&claim) && ownership::controller(&*claim).is_none() => {
+            Slot::Leftover(claim)
+        }
+        slot => slot,
+    }
+}
+
 impl Observed {
-    /// Whether somebody else's object has the name of the Pod or the `ConfigMap`.
+    /// Whether somebody else's object has the name of the Pod, the `ConfigMap` or a claim.
     #[must_use]
     pub fn is_name_taken(&self) -> bool {
-        matches!(self.pod, Slot::Foreign(_)) || matches!(self.config_map, Slot::Foreign(_))
+        matches!(self.pod, Slot::Foreign(_))
+            || matches!(self.config_map, Slot::Foreign(_))
+            || self
+                .volumes
+                .iter()
+                .any(|volume| matches!(volume.slot, Slot::Foreign(_)))
     }
 
     /// A Pod that became ready ends a row of failures.
@@ -96,7 +155,10 @@ pub fn observe(context: &Context, namespace: &str, name: &str) -> Option<Observe
         location::of_pod(pod, node.as_deref())
     });
     let pod_uid = pod.ours().and_then(|pod| pod.uid());
+    let claims = |pod: &String| claims_of(context, &object, pod, &uid);
     Some(Observed {
+        volumes: pod_name.as_ref().map(claims).unwrap_or_default(),
+        claims: context.volume_claims.owned_by(&uid),
         proxy: pod_uid.map(|uid| context.proxies.get(&uid)).unwrap_or_default(),
         location,
         pods: context.pods.owned_by(&uid),
@@ -113,4 +175,21 @@ pub fn observe(context: &Context, namespace: &str, name: &str) -> Option<Observe
         failures: context.failures.of(&uid),
         object,
     })
+}
+
+fn claims_of(context: &Context, object: &TiProxy, pod: &str, uid: &str) -> Vec<ObservedVolume> {
+    let (namespace, instance) = (object.namespace().unwrap_or_default(), object.name_any());
+    let group = group_of(object).unwrap_or_default();
+    let volumes = object.spec.template.volumes.iter().flatten();
+    volumes
+        .map(|volume| {
+            let claim = name::volume_claim(&volume.name, pod);
+            let found = context.volume_claims.get(&namespace, &claim);
+            ObservedVolume {
+                spec: volume.clone(),
+                slot: claim_slot(found, uid, &group, &instance, &volume.name),
+                claim,
+            }
+        })
+        .collect()
 }

@@ -1,10 +1,12 @@
 //! What to do next for one TiProxy. Pure: no client, no clock, no randomness.
 
+mod volumes;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use serde_json::{Map, Value, json};
@@ -24,6 +26,8 @@ use crate::api::name;
 use crate::ownership::Slot;
 use crate::proxy_config;
 use crate::runtime::write::{DeleteRule, Manifest, Target};
+pub use volumes::BINDING_PATIENCE;
+use volumes::{Obstacle, VolumePlan};
 
 /// One write; it carries all that its executor needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +46,24 @@ pub enum Action {
     ReplaceConfigMap(Box<ConfigMap>),
     /// Deletes the `ConfigMap`.
     DeleteConfigMap(Target),
+    /// Creates the claim of a volume.
+    CreateClaim(Box<PersistentVolumeClaim>),
+    /// Changes labels, annotations and owners of a claim.
+    PatchClaim {
+        /// The claim.
+        target: Target,
+        /// The merge patch of its metadata.
+        metadata: Map<String, Value>,
+    },
+    /// Makes a claim larger, or gives it another `VolumeAttributesClass`.
+    ChangeClaim {
+        /// The claim.
+        target: Target,
+        /// The merge patch of its spec.
+        spec: Value,
+    },
+    /// Deletes the claim of a volume that the TiProxy has no longer.
+    DeleteClaim(Target),
     /// Creates the Pod.
     CreatePod(Box<Manifest<Pod>>),
     /// Changes labels and annotations of the Pod.
@@ -60,6 +82,14 @@ pub enum Action {
         /// Why.
         why: DeleteReason,
     },
+}
+
+impl Action {
+    /// Whether what follows may be done although this was refused.
+    #[must_use]
+    pub fn is_independent(&self) -> bool {
+        matches!(self, Self::ChangeClaim { .. } | Self::DeleteClaim(_))
+    }
 }
 
 /// Why a Pod is deleted.
@@ -137,7 +167,7 @@ pub fn plan(observed: &Observed, instance: Result<&Instance, &Invalid>, now: Tim
     let mut plan = plan_pod(observed, instance, now);
     if observed.paused {
         // What is as it should be need not be called unready for it.
-        return if plan == Plan::default() {
+        return if plan.actions.is_empty() && plan.waiting.is_none() {
             plan
         } else {
             Plan::waiting("the Cluster is paused; unset its spec.paused to go on".to_owned())
@@ -168,24 +198,24 @@ fn plan_deletion(observed: &Observed, instance: Option<&Instance>) -> Plan {
             ..Plan::default()
         };
     }
+    let claims = volumes::before_deletion(observed);
     if observed.pods.is_empty() {
         // The garbage collector would do it too, at its leisure, and the next TiProxy of the name would wait for it.
         let config_map = observed.config_map.ours().and_then(|found| Target::of(&**found));
-        let actions = config_map.map(Action::DeleteConfigMap).into_iter();
+        let actions = claims.into_iter().chain(config_map.map(Action::DeleteConfigMap));
         return Plan {
             actions: actions.chain([Action::RemoveFinalizer]).collect(),
             ..Plan::default()
         };
     }
     let grace = instance.map(grace_period_seconds);
-    let actions = observed
+    let pods = observed
         .pods
         .iter()
         .filter(|pod| pod.meta().deletion_timestamp.is_none())
-        .filter_map(|pod| delete(pod, grace, DeleteReason::Deleted))
-        .collect();
+        .filter_map(|pod| delete(pod, grace, DeleteReason::Deleted));
     Plan {
-        actions,
+        actions: claims.into_iter().chain(pods).collect(),
         ..Plan::waiting("its Pod is ending".to_owned())
     }
 }
@@ -193,24 +223,7 @@ fn plan_deletion(observed: &Observed, instance: Option<&Instance>) -> Plan {
 fn plan_pod(observed: &Observed, instance: &Instance, now: Timestamp) -> Plan {
     let tls = tls(instance);
     match &observed.pod {
-        Slot::Absent => {
-            let mut actions = plan_config_map(observed, desired_config_map(observed, instance, &tls), None);
-            // An adopted one may say something else; the Pod must not start before that is put right.
-            if matches!(observed.config_map, Slot::Absent | Slot::Ours(_)) {
-                // It reads all that was written for its predecessor.
-                let hash = observed.config_map.ours().and_then(|found| told(&**found));
-                // Validation has laid the overlay over it already, so that it can be.
-                let pod = manifest(instance, &tls).ok().map(|pod| match hash {
-                    Some(hash) => pod.with_annotation(name::ANNOTATION_CONFIG_HASH, hash),
-                    None => pod,
-                });
-                actions.extend(pod.map(|pod| Action::CreatePod(Box::new(pod))));
-            }
-            Plan {
-                actions,
-                ..Plan::waiting("its Pod is being created".to_owned())
-            }
-        }
+        Slot::Absent => plan_new_pod(observed, instance, &tls),
         Slot::Adoptable(pod) => Plan {
             actions: Target::of(&**pod).map(Action::AdoptPod).into_iter().collect(),
             ..Plan::default()
@@ -221,6 +234,39 @@ fn plan_pod(observed: &Observed, instance: &Instance, now: Timestamp) -> Plan {
         )),
         Slot::Foreign(_) => Plan::default(),
         Slot::Ours(pod) => plan_own_pod(observed, instance, &tls, pod, now),
+    }
+}
+
+fn plan_new_pod(observed: &Observed, instance: &Instance, tls: &Tls) -> Plan {
+    let VolumePlan {
+        before: mut actions,
+        after,
+        obstacle,
+    } = volumes::plan(observed, instance);
+    actions.extend(plan_config_map(
+        observed,
+        desired_config_map(observed, instance, tls),
+        None,
+    ));
+    // An adopted one may say something else; the Pod must not start before that is put right.
+    if obstacle.is_none() && matches!(observed.config_map, Slot::Absent | Slot::Ours(_)) {
+        // It reads all that was written for its predecessor.
+        let hash = observed.config_map.ours().and_then(|found| told(&**found));
+        // Validation has laid the overlay over it already, so that it can be.
+        let pod = manifest(instance, tls).ok().map(|pod| match hash {
+            Some(hash) => pod.with_annotation(name::ANNOTATION_CONFIG_HASH, hash),
+            None => pod,
+        });
+        actions.extend(pod.map(|pod| Action::CreatePod(Box::new(pod))));
+    }
+    actions.extend(after);
+    // A Pod that the cache does not show may be ending.
+    if observed.pods.is_empty() {
+        actions.extend(volumes::delete_removed(observed, instance));
+    }
+    Plan {
+        actions,
+        ..Plan::waiting(obstacle.map_or_else(|| "its Pod is being created".to_owned(), Obstacle::into_words))
     }
 }
 
@@ -255,27 +301,35 @@ fn plan_own_pod(observed: &Observed, instance: &Instance, tls: &Tls, pod: &Arc<P
         .revision_of(pod)
         .is_some_and(|revision| revision != instance.revision)
     {
-        let actions = delete(pod, grace, DeleteReason::Outdated).into_iter().collect();
-        return Plan {
-            actions,
-            ..Plan::waiting(format!("Pod {} is replaced", pod.name_any()))
-        };
+        return plan_replacement(observed, instance, pod);
     }
-    let mut actions = plan_config_map(
+    let VolumePlan {
+        before: mut actions,
+        after,
+        ..
+    } = volumes::plan(observed, instance);
+    let config_actions = plan_config_map(
         observed,
         desired_config_map(observed, instance, tls),
         Some(&state),
     );
-    let config_map = match actions.as_slice() {
+    let config_map = match config_actions.as_slice() {
         [Action::ReplaceConfigMap(config_map)] => Some(&**config_map),
         _ => observed.config_map.ours().map(|found| &**found),
     };
     let nudge = config_map.and_then(|config_map| told(config_map).map(ToOwned::to_owned));
+    actions.extend(config_actions);
     if let Some(metadata) = pod_metadata_patch(instance, tls, pod, nudge.as_deref()) {
         actions.extend(Target::of(&**pod).map(|target| Action::PatchPod { target, metadata }));
     }
+    actions.extend(after);
+    // It is as the spec asks for, so it does not use them.
+    if observed.pods.iter().all(|other| other.uid() == pod.uid()) {
+        actions.extend(volumes::delete_removed(observed, instance));
+    }
     Plan {
         actions,
+        recheck: volumes::recheck(observed, now).filter(|_| !state.is_ready()),
         ..Plan::default()
     }
 }
@@ -288,6 +342,30 @@ fn desired_config_map(observed: &Observed, instance: &Instance, tls: &Tls) -> Co
         tls,
         &Location::of(instance, observed.location.as_ref(), found),
     )
+}
+
+/// A Pod that runs is not given up before the claims of the next one are there: what refuses those takes no TiProxy away.
+fn plan_replacement(observed: &Observed, instance: &Instance, pod: &Pod) -> Plan {
+    let VolumePlan {
+        before: mut actions,
+        obstacle,
+        ..
+    } = volumes::plan(observed, instance);
+    if let Some(Obstacle::Foreign(obstacle)) = obstacle {
+        return Plan {
+            actions,
+            ..Plan::waiting(obstacle)
+        };
+    }
+    actions.extend(delete(
+        pod,
+        Some(grace_period_seconds(instance)),
+        DeleteReason::Outdated,
+    ));
+    Plan {
+        actions,
+        ..Plan::waiting(format!("Pod {} is replaced", pod.name_any()))
+    }
 }
 
 /// `reader` is the Pod that reads it already.

@@ -34,6 +34,16 @@ pub struct Problem {
     pub message: String,
 }
 
+impl Problem {
+    /// Whether no node fits because of the Pod's volumes, by the scheduler's words.
+    #[must_use]
+    pub fn concerns_volumes(&self) -> bool {
+        let words = ["persistentvolumeclaim", "persistent volume", "binding volumes"];
+        let message = self.message.to_lowercase();
+        self.reason == Reason::Unschedulable && words.iter().any(|words| message.contains(words))
+    }
+}
+
 impl PodState {
     /// Reads a Pod.
     #[must_use]
@@ -135,8 +145,15 @@ fn problem(pod: &Pod) -> Option<Problem> {
             .as_deref()
             .unwrap_or("no node fits")
             .trim_end_matches('.');
+        // The volume of a claim is on other nodes than those that have room.
+        let volumes = if why.contains("volume node affinity") {
+            ", or, if the data is not needed, delete the Pod's PersistentVolumeClaims, which ties it to their nodes"
+        } else {
+            ""
+        };
         let message = format!(
-            "Pod {pod_name} fits no node: {why}; add nodes, or ask for less in spec.template.spec.resources or spec.schedulePolicies"
+            "Pod {pod_name} fits no node: {why}; add nodes, or ask for less in spec.template.spec.resources or \
+             spec.schedulePolicies{volumes}"
         );
         return Some(Problem {
             reason: Reason::Unschedulable,

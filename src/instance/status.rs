@@ -1,5 +1,7 @@
 //! What a TiProxy's status says. Pure.
 
+mod volumes;
+
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -19,6 +21,7 @@ use crate::ownership::Slot;
 use crate::problem::{ExecuteError, Progress, State, new_condition};
 use crate::proxy_api::Migrations;
 use crate::runtime::condition::{self, NewCondition, Status};
+use volumes::Verdict;
 
 /// How long a TiProxy may be on its way before its status says so: most are Ready sooner, and need one write less.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -45,11 +48,22 @@ pub fn status(
     let stored = observed.object.status.clone().unwrap_or_default();
     let pod = observed.pod.ours().map(|pod| PodState::of(pod));
     let backends = instance.ok().map(|instance| backends(observed, instance));
-    let progress = progress(observed, instance, plan, error, pod.as_ref(), backends.as_ref());
-    let mut new = progress.conditions(meta.generation);
-    // A write that failed takes no client away: what serves as asked for is Ready, and the rest is told beside it.
-    if let (Some(_), Some(serving)) = (
+    let volumes = volumes::judge(observed, error, pod.as_ref(), now);
+    let progress = progress(
+        observed,
+        instance,
+        plan,
         error,
+        pod.as_ref(),
+        backends.as_ref(),
+        volumes.as_ref(),
+    );
+    let mut new = progress.conditions(meta.generation);
+    // A write that failed, or a volume that is not as asked for, takes no client away: what serves as asked for is
+    // Ready, and the rest is told beside it.
+    let is_beside = error.is_some() || volumes.as_ref().and_then(Verdict::trouble) == Some(&progress);
+    if let (true, Some(serving)) = (
+        is_beside,
         serving(observed, instance, pod.as_ref(), backends.as_ref()),
     ) {
         let [ready, ..] = serving.conditions(meta.generation);
@@ -61,6 +75,10 @@ pub fn status(
             }
         });
     }
+    let mut before = stored.conditions.clone();
+    if observed.volumes.is_empty() {
+        before.retain(|condition| condition.type_ != ConditionType::VolumesReady.as_str());
+    }
     let others = backends
         .iter()
         .map(|backends| backends.condition(meta.generation))
@@ -68,8 +86,9 @@ pub fn status(
             &stored.conditions,
             observed.proxy.migrations,
             meta.generation,
-        )]);
-    let mut conditions = condition::merge(&stored.conditions, new.into_iter().chain(others), now);
+        )])
+        .chain(volumes.map(|volumes| volumes.condition(meta.generation)));
+    let mut conditions = condition::merge(&before, new.into_iter().chain(others), now);
     if let Some(ready_since) = pod.as_ref().and_then(|pod| pod.ready_since) {
         start_ready_at(&mut conditions, ready_since);
     }
@@ -180,6 +199,7 @@ fn progress(
     error: Option<&ExecuteError>,
     pod: Option<&PodState>,
     backends: Option<&Backends>,
+    volumes: Option<&Verdict>,
 ) -> Progress {
     if let Some(progress) = error.and_then(ExecuteError::progress) {
         return progress;
@@ -203,8 +223,12 @@ fn progress(
     }
     // A Pod that goes speaks of what was asked for before; calling that stalled would outlive the correction.
     let stays = pod.filter(|pod| !pod.terminating && !plan.replaces_outdated());
+    let not_bound = volumes.and_then(Verdict::not_bound);
     let problem = stays.and_then(|pod| pod.problem.clone().or_else(|| mount_problem(observed, instance)));
     if let Some(problem) = problem {
+        if let (Some(not_bound), true) = (not_bound, problem.concerns_volumes()) {
+            return not_bound.clone();
+        }
         return if problem.reason == Reason::NotReady {
             Progress::working(Reason::NotReady, problem.message)
         } else {
@@ -219,7 +243,10 @@ fn progress(
             Some(backends) if backends.refuse_clients() => {
                 Progress::working(Reason::BackendsUnavailable, backends.message.clone())
             }
-            _ => ready(found),
+            _ => volumes
+                .and_then(Verdict::trouble)
+                .cloned()
+                .unwrap_or_else(|| ready(found)),
         },
         (Slot::Ours(found), Some(pod)) if pod.running => match backends {
             Some(backends) if backends.status == Status::False => {
@@ -234,10 +261,12 @@ fn progress(
                 ),
             ),
         },
-        (Slot::Ours(found), _) => Progress::working(
-            Reason::Progressing,
-            format!("Pod {} is starting", found.name_any()),
-        ),
+        (Slot::Ours(found), _) => not_bound.cloned().unwrap_or_else(|| {
+            Progress::working(
+                Reason::Progressing,
+                format!("Pod {} is starting", found.name_any()),
+            )
+        }),
         (Slot::Absent | Slot::Adoptable(_) | Slot::Leftover(_) | Slot::Foreign(_), _) => {
             Progress::working(Reason::Progressing, "its Pod is being created")
         }
@@ -266,7 +295,10 @@ fn foreign(observed: &Observed) -> Option<ExecuteError> {
     match (&observed.config_map, &observed.pod) {
         (Slot::Foreign(config_map), _) => Some(ExecuteError::name_conflict(&**config_map)),
         (_, Slot::Foreign(pod)) => Some(ExecuteError::name_conflict(&**pod)),
-        _ => None,
+        _ => observed.volumes.iter().find_map(|volume| match &volume.slot {
+            Slot::Foreign(claim) => Some(ExecuteError::name_conflict(&**claim)),
+            Slot::Absent | Slot::Ours(_) | Slot::Adoptable(_) | Slot::Leftover(_) => None,
+        }),
     }
 }
 

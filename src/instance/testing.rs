@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use serde_json::{Value, json};
@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 use super::build;
 use super::failed_mount::FailedMount;
 use super::location::{Labels, Location};
-use super::observe::Observed;
+use super::observe::{Observed, ObservedVolume, claim_slot};
 use super::plan::{self, Plan};
 use super::validate::{Instance, Invalid, validate};
 use crate::api::{TiProxy, name};
 use crate::ownership::Slot;
 use crate::proxy_api::ProxyState;
+use crate::runtime::cache::owner_uid;
 
 pub(crate) fn now() -> Timestamp {
     "2026-11-23T10:00:00Z".parse().unwrap()
@@ -79,12 +80,36 @@ pub(crate) fn container(state: &Value) -> Value {
     })
 }
 
+/// The TiProxy with two volumes.
+pub(crate) fn with_volumes() -> TiProxy {
+    let volume = |name: &str, class: &str| json!({"name": name, "storage": "10Gi", "storageClassName": class, "mounts": [{"mountPath": format!("/{name}")}]});
+    changed(
+        &tiproxy(),
+        &json!({"spec": {"volumes": [volume("data", "fast"), volume("log", "slow")]}}),
+    )
+}
+
+/// The claim as it is when its volume is there.
+fn bound(mut claim: PersistentVolumeClaim) -> PersistentVolumeClaim {
+    let name = claim.name_any();
+    claim.metadata.uid = Some(format!("uid-{name}"));
+    claim.metadata.resource_version = Some("40".to_owned());
+    claim.metadata.creation_timestamp = serde_json::from_value(json!(ago(300))).unwrap();
+    let size = claim
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.resources.as_ref()?.requests.clone());
+    claim.status = serde_json::from_value(json!({"phase": "Bound", "capacity": size})).unwrap();
+    claim
+}
+
 /// What there is, and the time.
 #[derive(Clone)]
 pub(crate) struct Scene {
     pub(crate) object: TiProxy,
     pub(crate) pod: Option<Pod>,
     pub(crate) config_map: Option<ConfigMap>,
+    pub(crate) claims: Vec<PersistentVolumeClaim>,
     pub(crate) paused: bool,
     pub(crate) failures: u32,
     pub(crate) failed_mounts: Vec<Arc<FailedMount>>,
@@ -116,6 +141,11 @@ impl Scene {
             object,
             pod: Some(pod),
             config_map: Some(config_map),
+            claims: instance
+                .volumes
+                .iter()
+                .map(|volume| bound(build::volume::claim(&instance, volume)))
+                .collect(),
             paused: false,
             failures: 0,
             failed_mounts: Vec::new(),
@@ -137,6 +167,20 @@ impl Scene {
 
     pub(crate) fn no_config_map(mut self) -> Self {
         self.config_map = None;
+        self
+    }
+
+    /// Without the claims that are there.
+    pub(crate) fn no_claims(mut self) -> Self {
+        self.claims.clear();
+        self
+    }
+
+    /// The claim of this name with these changes.
+    pub(crate) fn claim(mut self, name: &str, changes: &Value) -> Self {
+        let claim = self.claims.iter_mut().find(|claim| claim.name_any() == name);
+        let claim = claim.unwrap();
+        *claim = changed(claim, changes);
         self
     }
 
@@ -195,7 +239,31 @@ impl Scene {
         let uid = self.object.uid().unwrap();
         let mark = (name::LABEL_INSTANCE, "web-0");
         let pod = Slot::of(self.pod.clone().map(Arc::new), &uid, mark);
+        let find = |name: &str| {
+            self.claims
+                .iter()
+                .find(|claim| claim.name_any() == name)
+                .cloned()
+                .map(Arc::new)
+        };
+        let volumes = self.object.spec.template.volumes.iter().flatten().map(|volume| {
+            let claim = name::volume_claim(&volume.name, "web-tiproxy-0");
+            ObservedVolume {
+                slot: claim_slot(find(&claim), &uid, "web", "web-0", &volume.name),
+                spec: volume.clone(),
+                claim,
+            }
+        });
+        let is_owned = |claim: &&PersistentVolumeClaim| owner_uid(*claim) == Some(uid.as_str());
         Observed {
+            volumes: volumes.collect(),
+            claims: self
+                .claims
+                .iter()
+                .filter(is_owned)
+                .cloned()
+                .map(Arc::new)
+                .collect(),
             object: Arc::new(self.object.clone()),
             pods: pod.ours().cloned().into_iter().collect(),
             pod,

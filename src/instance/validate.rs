@@ -5,6 +5,7 @@ use kube::ResourceExt;
 use super::build::manifest::manifest;
 use super::build::tls::tls;
 use super::location::Labels;
+use super::volume::{self, InvalidVolume, Volume};
 use crate::api::{Discovery, TiProxy, TiProxySpec, name};
 use crate::pod_overlay::OverlayError;
 use crate::problem::sentences;
@@ -37,6 +38,8 @@ pub struct Instance {
     pub revision: String,
     /// Labels and annotations for the Pod.
     pub template_metadata: TemplateMetadata,
+    /// Its volumes.
+    pub volumes: Vec<Volume>,
 }
 
 impl Instance {
@@ -80,6 +83,9 @@ pub enum Invalid {
     /// The overlay cannot be laid over the Pod.
     #[error(transparent)]
     Overlay(#[from] OverlayError),
+    /// A volume cannot be carried out.
+    #[error(transparent)]
+    Volume(#[from] InvalidVolume),
 }
 
 /// The group that a TiProxy belongs, or once belonged, to.
@@ -117,8 +123,10 @@ pub fn validate(instance: &TiProxy) -> Result<Instance, Invalid> {
     };
     let config =
         proxy_config::parse(spec.template.config.as_deref().unwrap_or_default()).map_err(Invalid::Config)?;
+    let pod_name = name::pod(&group, &name);
     let instance = Instance {
-        pod_name: name::pod(&group, &name),
+        volumes: volume::volumes(&spec.template, &pod_name)?,
+        pod_name,
         namespace: instance.namespace().unwrap_or_default(),
         uid: instance.uid().unwrap_or_default(),
         cluster: spec.cluster.name.clone(),

@@ -150,7 +150,7 @@ fn render_group(object: &TiProxyGroup, manifests: &Manifests, options: &Options,
     let valid = match group::validate::validate(object) {
         Ok(valid) => valid,
         Err(group::validate::Invalid::Config(diagnoses)) => return tell_errors(&diagnoses, &about, output),
-        Err(invalid @ group::validate::Invalid::Limits(_)) => {
+        Err(invalid @ (group::validate::Invalid::Limits(_) | group::validate::Invalid::Volume(_))) => {
             return output.tell(Level::Error, &about, invalid.to_string());
         }
     };

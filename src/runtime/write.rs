@@ -213,6 +213,32 @@ impl Writer {
         self.write(&call, request, cache).await
     }
 
+    /// Changes fields of the spec. `spec` is a JSON merge patch of it; the patch holds only for the target's UID and
+    /// resourceVersion.
+    ///
+    /// # Errors
+    /// Fails with `Refused` if the target has no resourceVersion, with `Conflict` if the object is another one or has
+    /// changed.
+    pub async fn patch_spec<K: Writable>(
+        &self,
+        cache: &Cache<K>,
+        target: &Target,
+        spec: &Value,
+    ) -> Result<K, WriteError> {
+        let call = Call::at::<K>("patch", target);
+        let Some(version) = &target.resource_version else {
+            return Err(call.refused("a spec can only be changed at a known resourceVersion"));
+        };
+        let patch = json!({
+            "metadata": {"uid": target.uid, "resourceVersion": version},
+            "spec": spec,
+        });
+        let request =
+            call.requests::<K>()
+                .patch(&target.name, &patched_by(self.manager), &Patch::Merge(patch));
+        self.write(&call, request, cache).await
+    }
+
     /// Replaces the whole status, whatever it was: one controller writes it, so that no resourceVersion is checked.
     ///
     /// The UID is checked by a JSON patch: in a merge patch of the status of a custom resource the API server ignores

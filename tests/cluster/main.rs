@@ -23,3 +23,4 @@ mod lifecycle;
 mod node_labels;
 mod overlay;
 mod placement;
+mod volume;

@@ -14,7 +14,7 @@ pub(crate) enum Deletion {
 pub(crate) enum Event {
     /// The operator looks at caches that are so many states old, and crashes before this write.
     Reconcile {
-        lags: [usize; 3],
+        lags: [usize; 4],
         crash: Option<usize>,
     },
     /// The operator starts again.
@@ -36,7 +36,15 @@ pub(crate) enum Event {
     StripLabel(&'static str),
     ForeignPod,
     ForeignConfigMap,
+    ForeignClaim,
     RemoveForeign,
+    /// The storage driver does its work.
+    Bind,
+    DeleteClaim,
+    StripClaim,
+    /// The user asks for these volumes, by bits: `data`, `log`, and both larger.
+    Volumes(u8),
+    Retain(bool),
     Pause(bool),
     Version(u8),
     InPlace(u8),
@@ -61,7 +69,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         Just("app.kubernetes.io/name")
     ];
     prop_oneof![
-        40 => ([lag(), lag(), lag()], crash).prop_map(|(lags, crash)| Event::Reconcile { lags, crash }),
+        40 => ([lag(), lag(), lag(), lag()], crash).prop_map(|(lags, crash)| Event::Reconcile { lags, crash }),
         1 => Just(Event::Restart),
         6 => (1..400_u64).prop_map(Event::Advance),
         10 => Just(Event::Run),
@@ -78,6 +86,12 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         3 => label.prop_map(Event::StripLabel),
         1 => Just(Event::ForeignPod),
         1 => Just(Event::ForeignConfigMap),
+        1 => Just(Event::ForeignClaim),
+        8 => Just(Event::Bind),
+        1 => Just(Event::DeleteClaim),
+        1 => Just(Event::StripClaim),
+        4 => (0..8_u8).prop_map(Event::Volumes),
+        3 => any::<bool>().prop_map(Event::Retain),
         2 => Just(Event::RemoveForeign),
         2 => any::<bool>().prop_map(Event::Pause),
         8 => (0..3_u8).prop_map(Event::Version),

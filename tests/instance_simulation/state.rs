@@ -1,8 +1,8 @@
 //! What the simulated API server holds, and its rules: names are unique, preconditions are checked, finalizers hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
@@ -20,6 +20,9 @@ pub(crate) struct State {
     pub(crate) instance: Option<TiProxy>,
     pub(crate) pods: BTreeMap<String, Pod>,
     pub(crate) config_maps: BTreeMap<String, ConfigMap>,
+    pub(crate) claims: BTreeMap<String, PersistentVolumeClaim>,
+    /// The claims that each Pod mounts, by its UID.
+    pub(crate) mounts: BTreeMap<String, BTreeSet<String>>,
     pub(crate) cluster_paused: bool,
     last_id: u64,
 }
@@ -87,6 +90,11 @@ impl State {
             return Err(Refused);
         }
         self.born(&mut pod.metadata, now);
+        let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+        let claims =
+            volumes.filter_map(|volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.clone()));
+        self.mounts
+            .insert(pod.uid().unwrap_or_default(), claims.collect());
         // The operator's cache keeps no spec.
         pod.spec = None;
         self.pods.insert(pod.name_any(), pod);
@@ -165,6 +173,70 @@ impl State {
         })
     }
 
+    pub(crate) fn create_claim(
+        &mut self,
+        mut claim: PersistentVolumeClaim,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
+        if self.claims.contains_key(&claim.name_any()) {
+            return Err(Refused);
+        }
+        self.born(&mut claim.metadata, now);
+        self.claims.insert(claim.name_any(), claim);
+        Ok(())
+    }
+
+    pub(crate) fn change_claim(
+        &mut self,
+        target: &Target,
+        version_too: bool,
+        change: impl FnOnce(&mut PersistentVolumeClaim),
+    ) -> Result<(), Refused> {
+        check(self.claims.get(&target.name), target, version_too)?;
+        self.touch_claim(&target.name, change);
+        Ok(())
+    }
+
+    /// Changes a claim, as storage drivers and users do.
+    pub(crate) fn touch_claim(&mut self, name: &str, change: impl FnOnce(&mut PersistentVolumeClaim)) {
+        let version = self.id();
+        if let Some(claim) = self.claims.get_mut(name) {
+            change(claim);
+            claim.metadata.resource_version = Some(version);
+        }
+    }
+
+    /// A claim that is deleted goes when no Pod uses it any more.
+    pub(crate) fn release_claims(&mut self) {
+        let used: BTreeSet<String> = self
+            .pods
+            .values()
+            .filter_map(|pod| self.mounts.get(&pod.uid().unwrap_or_default()))
+            .flatten()
+            .cloned()
+            .collect();
+        self.claims
+            .retain(|name, claim| claim.metadata.deletion_timestamp.is_none() || used.contains(name));
+    }
+
+    /// The claims of the TiProxy of this UID.
+    pub(crate) fn names_of_claims(&self, uid: &str) -> Vec<String> {
+        let claims = self.claims.iter().filter(|(_, claim)| belongs(*claim, uid));
+        claims.map(|(name, _)| name.clone()).collect()
+    }
+
+    fn delete_claims(&mut self, names: Vec<String>, now: Timestamp) {
+        let is_going = |claim: &PersistentVolumeClaim| claim.metadata.deletion_timestamp.is_some();
+        for name in names {
+            if self.claims.get(&name).is_some_and(is_going) {
+                continue;
+            }
+            self.touch_claim(&name, |claim| {
+                claim.metadata.deletion_timestamp.get_or_insert(Time(now));
+            });
+        }
+    }
+
     pub(crate) fn delete_config_map(&mut self, target: &Target) -> Result<(), Refused> {
         self.change_config_map(target, |_| {})?;
         self.config_maps.remove(&target.name);
@@ -217,7 +289,9 @@ impl State {
             }
             self.config_maps
                 .retain(|_, config_map| !belongs(config_map, &uid));
-            if self.names_of_pods(&uid).is_empty() {
+            self.delete_claims(self.names_of_claims(&uid), now);
+            self.release_claims();
+            if self.names_of_pods(&uid).is_empty() && self.names_of_claims(&uid).is_empty() {
                 self.touch_instance(|instance| {
                     instance
                         .finalizers_mut()
@@ -230,6 +304,9 @@ impl State {
             |owner: Option<&OwnerReference>| owner.is_some_and(|owner| Some(&owner.uid) != alive.as_ref());
         self.config_maps
             .retain(|_, config_map| !lost(controller(config_map)));
+        let claims = self.claims.iter().filter(|(_, claim)| lost(controller(*claim)));
+        self.delete_claims(claims.map(|(name, _)| name.clone()).collect(), now);
+        self.release_claims();
         let lost: Vec<String> = self
             .pods
             .iter()
@@ -270,6 +347,9 @@ impl State {
             .collect();
         for name in config_maps {
             self.touch_config_map(&name, |config_map| config_map.metadata.owner_references = None);
+        }
+        for name in self.names_of_claims(uid) {
+            self.touch_claim(&name, |claim| claim.metadata.owner_references = None);
         }
         self.touch_instance(|instance| {
             instance

@@ -1,22 +1,25 @@
-//! A TiProxy, its Pod and its `ConfigMap`, and all that happens to them: the operator at work on views of its own,
+//! A TiProxy, its Pod, its `ConfigMap` and its claims, and all that happens to them: the operator at work on views of its own,
 //! kubelets, the garbage collector, users.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
+use tiproxy_operator::api::group::VolumeRetention;
 use tiproxy_operator::api::{TiProxy, name};
 use tiproxy_operator::instance::build::owner_reference;
-use tiproxy_operator::instance::observe::Observed;
+use tiproxy_operator::instance::claim_state::{Binding, ClaimState};
+use tiproxy_operator::instance::observe::{Observed, ObservedVolume, claim_slot};
 use tiproxy_operator::instance::plan::{Action, DeleteReason, Plan, delete_rule, plan};
 use tiproxy_operator::instance::pod_state::PodState;
 use tiproxy_operator::instance::status::status;
 use tiproxy_operator::instance::validate::{Instance, Invalid, validate};
+use tiproxy_operator::instance::volume::retention;
 use tiproxy_operator::ownership::Slot;
 use tiproxy_operator::problem::ExecuteError;
 use tiproxy_operator::proxy_api::ProxyState;
@@ -30,6 +33,7 @@ struct Horizons {
     instance: usize,
     pods: usize,
     config_maps: usize,
+    claims: usize,
 }
 
 pub(crate) struct World {
@@ -65,10 +69,23 @@ fn tiproxy() -> TiProxy {
         "metadata": {"name": INSTANCE, "namespace": "ns", "generation": 1, "labels": {name::LABEL_GROUP: "web"}},
         "spec": {
             "cluster": {"name": "basic"}, "subdomain": "web-tiproxy-peer", "version": "v1.3.0",
-            "discovery": {"pdAddrs": ["pd.ns.svc:2379"]},
+            "discovery": {"pdAddrs": ["pd.ns.svc:2379"]}, "volumes": volumes(1),
         },
     }))
     .expect("a TiProxy")
+}
+
+/// The name of a claim that somebody else may have.
+const CLAIM: &str = "data-web-tiproxy-0";
+
+/// Volumes by bits: `data`, `log`, and both larger.
+fn volumes(bits: u8) -> Value {
+    let size = if bits & 4 == 0 { "1Gi" } else { "2Gi" };
+    let volume =
+        |name: &str| json!({"name": name, "storage": size, "mounts": [{"mountPath": format!("/{name}")}]});
+    let named = [(1, "data"), (2, "log")];
+    let volumes = named.into_iter().filter(|(bit, _)| bits & bit != 0);
+    volumes.map(|(_, name)| volume(name)).collect()
 }
 
 impl World {
@@ -117,7 +134,11 @@ impl World {
             }
             Event::Restart => self.restart(),
             Event::Advance(seconds) => self.advance(Duration::from_secs(seconds)),
-            Event::Run => self.become_phase("Pending", json!({"phase": "Running"})),
+            Event::Run => {
+                if self.is_mountable() {
+                    self.become_phase("Pending", json!({"phase": "Running"}));
+                }
+            }
             Event::Ready => self.become_ready(),
             Event::Unready => self.touch_pod(|pod| {
                 if phase(pod) == "Running" {
@@ -137,6 +158,28 @@ impl World {
                 state
                     .pods
                     .retain(|_, pod| pod.metadata.deletion_timestamp.is_none());
+                state.release_claims();
+            }),
+            Event::Bind => self.bind(),
+            Event::DeleteClaim => self.write(|state| {
+                state.touch_claim(CLAIM, |claim| {
+                    claim.metadata.deletion_timestamp.get_or_insert(Time(now));
+                });
+                state.release_claims();
+            }),
+            Event::StripClaim => self.write(|state| {
+                state.touch_claim(CLAIM, |claim| {
+                    claim.labels_mut().remove(name::LABEL_CLUSTER);
+                });
+            }),
+            Event::Volumes(bits) => self.write(|state| {
+                let volumes = serde_json::from_value(volumes(bits)).expect("volumes");
+                state.touch_instance(|instance| instance.spec.template.volumes = Some(volumes));
+            }),
+            Event::Retain(retain) => self.write(|state| {
+                state.touch_instance(|instance| {
+                    instance.spec.volume_retention = retain.then_some(VolumeRetention::Retain);
+                });
             }),
             Event::Collect => self.write(|state| state.collect_garbage(now)),
             Event::DeletePod => self.touch_pod(|pod| {
@@ -169,6 +212,12 @@ impl World {
             }
             Event::ForeignPod => self.foreign_pod(),
             Event::ForeignConfigMap => self.foreign_config_map(),
+            Event::ForeignClaim => {
+                let mut claim = PersistentVolumeClaim::default();
+                claim.metadata.name = Some(CLAIM.to_owned());
+                claim.metadata.namespace = Some("ns".to_owned());
+                let _taken = self.write(|state| state.create_claim(claim, now));
+            }
             Event::RemoveForeign => self.remove_foreign(),
             Event::Pause(paused) => self.write(|state| state.cluster_paused = paused),
             Event::Version(version) => self.write(|state| {
@@ -213,6 +262,35 @@ impl World {
         }
     }
 
+    /// Whether the Pod can start as far as its volumes are concerned.
+    fn is_mountable(&self) -> bool {
+        let state = self.state();
+        let Some(pod) = self.pod() else { return false };
+        let claims = state.mounts.get(&pod.uid().unwrap_or_default());
+        claims.into_iter().flatten().all(|name| {
+            let claim = state.claims.get(name);
+            claim.is_some_and(|claim| ClaimState::of(claim).binding == Binding::Bound)
+        })
+    }
+
+    /// Every claim gets a volume of the size that it asks for.
+    fn bind(&mut self) {
+        self.write(|state| {
+            let names: Vec<String> = state.claims.keys().cloned().collect();
+            for name in names {
+                let found = state.claims.get(&name).map(ClaimState::of).expect("a claim");
+                let is_done = found.binding == Binding::Bound && !found.is_growing();
+                if is_done || found.requested.is_none() {
+                    continue;
+                }
+                let status = json!({"phase": "Bound", "capacity": {"storage": found.requested}});
+                state.touch_claim(&name, |claim| {
+                    claim.status = Some(serde_json::from_value(status).expect("a status"));
+                });
+            }
+        });
+    }
+
     fn become_ready(&mut self) {
         let ready = json!({
             "phase": "Running",
@@ -248,6 +326,9 @@ impl World {
             state
                 .config_maps
                 .retain(|_, config_map| controller(config_map).is_some() || is_watched(config_map));
+            state
+                .claims
+                .retain(|_, claim| controller(claim).is_some() || is_watched(claim));
         });
     }
 
@@ -288,19 +369,21 @@ impl World {
             instance: head,
             pods: head,
             config_maps: head,
+            claims: head,
         };
         self.failures = 0;
     }
 
     /// One look at caches that lag behind by so many states, but never go back.
-    fn observe(&mut self, lags: [usize; 3]) -> Option<Observed> {
+    fn observe(&mut self, lags: [usize; 4]) -> Option<Observed> {
         let head = self.head();
         let at = |horizon: usize, lag: usize| horizon.max(head.saturating_sub(lag));
-        let [instance, pods, config_maps] = lags;
+        let [instance, pods, config_maps, claims] = lags;
         self.horizons = Horizons {
             instance: at(self.horizons.instance, instance),
             pods: at(self.horizons.pods, pods),
             config_maps: at(self.horizons.config_maps, config_maps),
+            claims: at(self.horizons.claims, claims),
         };
         let state = |index: usize| self.history.get(index).expect("a horizon is in the past");
         let object = Arc::new(state(self.horizons.instance).instance.clone()?);
@@ -319,7 +402,27 @@ impl World {
             let zone = pod.uid().unwrap_or_default().chars().last().unwrap_or_default();
             BTreeMap::from([("zone".to_owned(), format!("zone-{zone}"))])
         });
+        let claims: BTreeMap<_, _> = state(self.horizons.claims)
+            .claims
+            .iter()
+            .filter(|(_, claim)| is_watched(*claim))
+            .map(|(name, claim)| (name.clone(), Arc::new(claim.clone())))
+            .collect();
+        let volumes = object.spec.template.volumes.iter().flatten().map(|volume| {
+            let claim = name::volume_claim(&volume.name, POD);
+            ObservedVolume {
+                spec: volume.clone(),
+                slot: claim_slot(claims.get(&claim).cloned(), &uid, "web", INSTANCE, &volume.name),
+                claim,
+            }
+        });
         Some(Observed {
+            volumes: volumes.collect(),
+            claims: claims
+                .values()
+                .filter(|claim| belongs(&***claim, &uid))
+                .cloned()
+                .collect(),
             pods: pods
                 .pods
                 .values()
@@ -339,7 +442,7 @@ impl World {
     }
 
     /// One pass of the operator, which crashes after so many writes.
-    pub(crate) fn reconcile(&mut self, lags: [usize; 3], crash: Option<usize>) -> Option<Pass> {
+    pub(crate) fn reconcile(&mut self, lags: [usize; 4], crash: Option<usize>) -> Option<Pass> {
         let observed = self.observe(lags)?;
         let instance = validate(&observed.object);
         let plan = plan(&observed, instance.as_ref(), self.now);
@@ -354,8 +457,10 @@ impl World {
             match self.carry_out(&observed, instance.as_ref().ok(), action) {
                 Ok(()) => wrote = true,
                 Err(why) => {
-                    error = Some(why);
-                    break;
+                    error = error.or(Some(why));
+                    if !action.is_independent() {
+                        break;
+                    }
                 }
             }
         }
@@ -445,9 +550,34 @@ impl World {
             Action::CreateConfigMap(config_map) => state.create_config_map((**config_map).clone(), now),
             Action::ReplaceConfigMap(config_map) => state.replace_config_map((**config_map).clone()),
             Action::DeleteConfigMap(target) => state.delete_config_map(target),
+            Action::CreateClaim(claim) => state.create_claim((**claim).clone(), now),
+            Action::PatchClaim { target, metadata } => {
+                let version_too = metadata.contains_key("ownerReferences");
+                state.change_claim(target, version_too, |claim| {
+                    merge_metadata(&mut claim.metadata, metadata)
+                })
+            }
+            Action::ChangeClaim { target, spec } => state.change_claim(target, true, |claim| {
+                let size = &spec["resources"]["requests"]["storage"];
+                let size = serde_json::from_value(size.clone()).expect("a size");
+                let resources = claim
+                    .spec
+                    .get_or_insert_default()
+                    .resources
+                    .get_or_insert_default();
+                resources
+                    .requests
+                    .get_or_insert_default()
+                    .insert("storage".to_owned(), size);
+            }),
+            Action::DeleteClaim(target) => state
+                .change_claim(target, true, |claim| {
+                    claim.metadata.deletion_timestamp.get_or_insert(Time(now));
+                })
+                .inspect(|()| state.release_claims()),
             Action::CreatePod(pod) => state.create_pod(pod.object.clone(), now),
             Action::PatchPod { target, metadata } => {
-                state.change_pod(target, false, |pod| merge_metadata(pod, metadata))
+                state.change_pod(target, false, |pod| merge_metadata(&mut pod.metadata, metadata))
             }
             Action::DeletePod {
                 target,
@@ -487,6 +617,12 @@ impl World {
             | Action::DeleteConfigMap(_) => {
                 self.horizons.config_maps = head;
             }
+            Action::CreateClaim(_)
+            | Action::PatchClaim { .. }
+            | Action::ChangeClaim { .. }
+            | Action::DeleteClaim(_) => {
+                self.horizons.claims = head;
+            }
             Action::AdoptPod(_)
             | Action::CreatePod(_)
             | Action::PatchPod { .. }
@@ -515,6 +651,13 @@ impl World {
                 }
                 self.horizons.config_maps = self.head();
             }
+            Action::CreateClaim(claim) => {
+                let found = state.claims.get(&claim.name_any()).cloned().map(Arc::new);
+                if let Slot::Foreign(claim) = Slot::of(found, uid, mark) {
+                    return Some(ExecuteError::name_conflict(&*claim));
+                }
+                self.horizons.claims = self.head();
+            }
             _ => {}
         }
         None
@@ -535,6 +678,34 @@ impl World {
                     "{left:?} would be left behind"
                 );
                 assert!(observed.object.metadata.deletion_timestamp.is_some());
+                let is_kept = retention(&observed.object.spec) == VolumeRetention::Retain;
+                let claims = state.names_of_claims(&uid);
+                assert!(
+                    claims.is_empty() || !is_kept || orphaning || !self.sees_own_writes,
+                    "{claims:?} would be lost"
+                );
+            }
+            Action::CreateClaim(claim) => {
+                let is_kept = retention(&observed.object.spec) == VolumeRetention::Retain;
+                assert_eq!(belongs(&**claim, &uid), !is_kept);
+            }
+            Action::PatchClaim { target, .. } => {
+                self.check_claim(&uid, &target.name);
+            }
+            Action::ChangeClaim { target, spec } => {
+                let found = self.check_claim(&uid, &target.name);
+                assert_eq!(found.binding, Binding::Bound);
+                assert_eq!(found.requested.expect("a size").0, "1Gi", "{spec}");
+            }
+            Action::DeleteClaim(target) => {
+                let found = state.claims.get(&target.name).expect("what is deleted");
+                assert!(belongs(found, &uid), "a foreign or kept claim is deleted");
+                assert_eq!(retention(&observed.object.spec), VolumeRetention::Delete);
+                let mut volumes = observed.object.spec.template.volumes.iter().flatten();
+                assert!(
+                    !volumes.any(|volume| name::volume_claim(&volume.name, POD) == target.name),
+                    "a claim of the spec is deleted"
+                );
             }
             Action::AdoptConfigMap(_) => {
                 let found = state.config_maps.get(POD).expect("what is adopted");
@@ -578,6 +749,14 @@ impl World {
                 self.check_delete(observed, instance, pod, *why);
             }
         }
+    }
+
+    /// A claim that is written to is the TiProxy's, or one that is kept.
+    fn check_claim(&self, uid: &str, name: &str) -> ClaimState {
+        let found = self.state().claims.get(name).expect("what is changed");
+        let is_kept = controller(found).is_none() && is_watched(found);
+        assert!(belongs(found, uid) || is_kept, "a foreign claim is written to");
+        ClaimState::of(found)
     }
 
     /// The configuration never changes under a Pod of another revision.
@@ -627,7 +806,8 @@ impl World {
             let before = format!("{:?}", self.state());
             self.happen(&Event::Collect);
             self.happen(&Event::End);
-            let pass = self.reconcile([0; 3], None);
+            self.bind();
+            let pass = self.reconcile([0; 4], None);
             let wait = pass.as_ref().and_then(|pass| pass.plan.recheck);
             self.happen(&Event::Run);
             self.happen(&Event::Ready);
@@ -653,6 +833,7 @@ impl World {
                     .values()
                     .all(|config_map| controller(config_map).is_none())
             );
+            assert!(state.claims.values().all(|claim| controller(claim).is_none()));
             return;
         };
         let instance = validate(object).expect("a valid TiProxy");
@@ -673,6 +854,7 @@ impl World {
             (revision_label(pod), revision_label(config_map)),
             (instance.revision.clone(), instance.revision.clone())
         );
+        self.check_volumes(object, pod);
         let text = &config_map.data.as_ref().expect("data")["config.toml"];
         assert!(text.contains("pd.ns.svc:2379"), "{text}");
         let zone = pod.uid().unwrap_or_default().chars().last().unwrap_or_default();
@@ -691,6 +873,32 @@ impl World {
             ("True", object.metadata.generation)
         );
         assert_eq!(Some(ready.last_transition_time.0), PodState::of(pod).ready_since);
+    }
+}
+
+impl World {
+    /// Each volume has its claim, of the size asked for; those that are not kept belong to the TiProxy, and no others.
+    fn check_volumes(&self, object: &TiProxy, pod: &Pod) {
+        let (state, uid) = (self.state(), object.uid().unwrap_or_default());
+        let is_kept = retention(&object.spec) == VolumeRetention::Retain;
+        let (mut names, mut deleted) = (BTreeSet::new(), BTreeSet::new());
+        for volume in object.spec.template.volumes.iter().flatten() {
+            let name = name::volume_claim(&volume.name, POD);
+            let claim = &state.claims[&name];
+            let found = ClaimState::of(claim);
+            names.insert(name.clone());
+            if found.terminating {
+                // A user deleted it under the Pod; it goes with the Pod.
+                deleted.insert(name);
+                continue;
+            }
+            assert!(!found.is_to_grow(volume), "{claim:#?}");
+            assert_eq!(controller(claim).is_none(), is_kept, "{claim:#?}");
+        }
+        assert_eq!(state.mounts[&pod.uid().unwrap_or_default()], names);
+        let owned: BTreeSet<String> = state.names_of_claims(&uid).into_iter().collect();
+        let expected = if is_kept { BTreeSet::new() } else { names };
+        assert_eq!(&owned - &deleted, &expected - &deleted);
     }
 }
 
@@ -736,10 +944,13 @@ fn annotate(instance: &mut TiProxy, number: u8) {
     annotations.insert(name::ANNOTATION_TEMPLATE_KEYS.to_owned(), keys);
 }
 
-fn merge_metadata(pod: &mut Pod, patch: &serde_json::Map<String, Value>) {
+fn merge_metadata(metadata: &mut ObjectMeta, patch: &serde_json::Map<String, Value>) {
+    if let Some(owners) = patch.get("ownerReferences") {
+        metadata.owner_references = serde_json::from_value(owners.clone()).expect("owners");
+    }
     for (field, map) in [
-        ("labels", &mut pod.metadata.labels),
-        ("annotations", &mut pod.metadata.annotations),
+        ("labels", &mut metadata.labels),
+        ("annotations", &mut metadata.annotations),
     ] {
         for (key, value) in patch.get(field).and_then(Value::as_object).into_iter().flatten() {
             let map = map.get_or_insert_default();

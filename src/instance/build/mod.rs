@@ -7,6 +7,7 @@ pub mod pod;
 pub mod probe;
 pub mod security_context;
 pub mod tls;
+pub mod volume;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource;

@@ -12,12 +12,13 @@ use super::super::validate::Instance;
 use super::config_map::CONFIG_FILE;
 use super::placement::placement;
 use super::tls::Tls;
-use super::{probe, security_context};
+use super::{probe, security_context, volume};
 use crate::api::name;
 use crate::api::quantity::Quantity as QuantitySpec;
 
 pub(super) const CONFIG_VOLUME: &str = "ti-config";
-pub(super) const CONFIG_DIRECTORY: &str = "/etc/tiproxy";
+/// Where the configuration is mounted.
+pub const CONFIG_DIRECTORY: &str = "/etc/tiproxy";
 /// Seconds beside the three timers: PD out of reach (15), leaving etcd (2), metering (10), and some to spare.
 const GRACE_MARGIN_SECONDS: i64 = 30;
 
@@ -76,6 +77,7 @@ fn spec(instance: &Instance, tls: &Tls) -> PodSpec {
         volumes: Some(
             std::iter::once(config)
                 .chain(tls.volumes.iter().cloned())
+                .chain(volume::pod_volumes(instance))
                 .collect(),
         ),
         ..PodSpec::default()
@@ -117,6 +119,7 @@ fn container(instance: &Instance, tls: &Tls) -> Container {
         volume_mounts: Some(
             std::iter::once(config)
                 .chain(tls.mounts.iter().cloned())
+                .chain(volume::mounts(instance))
                 .collect(),
         ),
         ..Container::default()

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::config_map::config_map;
 use super::pod::pod;
 use super::tls::tls;
+use super::volume::claim;
 use crate::api::Discovery;
+use crate::api::group::VolumeRetention;
 use crate::group::build::instance::instance as instance_of;
 use crate::group::plan::Topology;
 use crate::group::testing::group;
@@ -118,6 +120,43 @@ fn everything_beside() {
         },
     }});
     check!("everything", spec, discovery());
+}
+
+#[test]
+fn volumes() {
+    let spec = json!({"template": {"spec": {
+        "volumes": [
+            {"name": "data", "storage": "10Gi", "storageClassName": "fast", "volumeAttributesClassName": "gold",
+                "mounts": [{"mountPath": "/var/lib/data", "subPath": "a"}, {"mountPath": "/backup", "subPath": "b"}]},
+            {"name": "log", "storage": 5, "mounts": [{"mountPath": "/var/log/tiproxy", "type": "log"}]},
+        ],
+        "overlay": {"volumeClaims": [{"name": "log", "volumeClaim": {
+            "metadata": {
+                "labels": {"team": "a", "pingcap.com/group": "not ours to change"},
+                "annotations": {"note": "a", "core.pingcap.com/topology": "nor this"},
+            },
+            "spec": {"accessModes": ["ReadWriteOncePod"], "resources": {"requests": {"storage": "1Ti"}}},
+        }}]},
+    }}});
+    check!("volumes", spec, discovery());
+    let mut object = instance_of(&group(&spec), &discovery(), 0, None);
+    object.metadata.uid = Some("uid-0".to_owned());
+    object.spec.topology = Some([("zone".to_owned(), "a".to_owned())].into());
+    let instance = validate(&object).unwrap();
+    let claims: Vec<_> = instance
+        .volumes
+        .iter()
+        .map(|volume| claim(&instance, volume))
+        .collect();
+    insta::assert_yaml_snapshot!("volumes-claims", claims);
+
+    // Those that are kept differ in nothing but their owner.
+    object.spec.volume_retention = Some(VolumeRetention::Retain);
+    let kept = validate(&object).unwrap();
+    for (volume, mut owned) in kept.volumes.iter().zip(claims) {
+        assert!(owned.metadata.owner_references.take().is_some());
+        assert_eq!(claim(&kept, volume), owned);
+    }
 }
 
 /// What a part of the Pod is for a template.

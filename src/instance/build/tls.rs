@@ -55,6 +55,9 @@ const BACKEND: Place = Place {
     path: "/var/lib/tiproxy-tidb-tls",
 };
 
+/// Where certificates are mounted.
+pub const DIRECTORIES: [&str; 4] = [CLUSTER.path, HTTP.path, SQL.path, BACKEND.path];
+
 /// The TLS of a TiProxy.
 #[must_use]
 pub fn tls(instance: &Instance) -> Tls {

@@ -24,6 +24,12 @@ fn in_words(action: &Action) -> String {
             format!("replace config map {}", at(&target))
         }
         Action::DeleteConfigMap(target) => format!("delete config map {}", at(target)),
+        Action::CreateClaim(claim) => format!("create claim {}", claim.name_any()),
+        Action::PatchClaim { target, metadata } => {
+            format!("patch claim {} {}", at(target), Value::Object(metadata.clone()))
+        }
+        Action::ChangeClaim { target, spec } => format!("change claim {} {spec}", at(target)),
+        Action::DeleteClaim(target) => format!("delete claim {}", at(target)),
         Action::CreatePod(pod) => format!("create pod {}", pod.object.name_any()),
         Action::PatchPod { target, metadata } => {
             format!("patch pod {} {}", at(target), Value::Object(metadata.clone()))
@@ -531,3 +537,5 @@ fn a_spec_that_cannot_be_carried_out_leaves_alone_what_runs() {
         check("without", &scene.no_pod().no_config_map(), &[], None);
     }
 }
+
+mod volumes;

@@ -426,3 +426,4 @@ fn failed_migrations_are_a_warning_until_it_is_known_that_they_ended() {
     again.proxy.migrations = Migrations::Working;
     assert_eq!(warning(&again), fine);
 }
+mod volumes;

@@ -72,8 +72,7 @@ async fn a_judgement_stores_nothing_and_is_strict() {
     let manifest = Manifest::of(config_map("a", "1", 5)).anonymous("check".to_owned());
     writer.judge(&manifest).await.unwrap();
     let call = only(&calls);
-    let uri =
-        "/api/v1/namespaces/ns/configmaps?&dryRun=All&fieldManager=author&fieldValidation=Strict";
+    let uri = "/api/v1/namespaces/ns/configmaps?&dryRun=All&fieldManager=author&fieldValidation=Strict";
     assert_eq!((call.method.as_str(), call.uri.as_str()), ("POST", uri));
     assert_eq!(call.body["metadata"]["name"], "check");
     assert_eq!(briefs(&cache.all()), ["a/1@5"]);
@@ -142,6 +141,31 @@ async fn replace_without_version_or_uid_is_not_sent() {
             WriteFailure::Refused
         );
     }
+    assert!(calls.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_patch_of_the_spec_carries_uid_and_version() {
+    let (calls, writer, cache) = writer(answer);
+    let patched = writer
+        .patch_spec(&cache, &target(), &json!({"size": 2}))
+        .await
+        .unwrap();
+    assert_recorded(&cache, &patched);
+    let call = only(&calls);
+    let uri = "/api/v1/namespaces/ns/configmaps/a?&fieldManager=tiproxy-operator&fieldValidation=Strict";
+    assert_eq!((call.method.as_str(), call.uri.as_str()), ("PATCH", uri));
+    let metadata = json!({"uid": "1", "resourceVersion": "5"});
+    assert_eq!(call.body, json!({"metadata": metadata, "spec": {"size": 2}}));
+}
+
+#[tokio::test]
+async fn a_patch_of_the_spec_without_a_version_is_not_sent() {
+    let (calls, writer, cache) = writer(answer);
+    let mut target = target();
+    target.resource_version = None;
+    let error = writer.patch_spec(&cache, &target, &json!({})).await.unwrap_err();
+    assert_eq!(error.reason, WriteFailure::Refused);
     assert!(calls.lock().unwrap().is_empty());
 }
 

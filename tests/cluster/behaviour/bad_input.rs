@@ -128,8 +128,6 @@ fn what_has_no_effect_is_named() {
         web["spec"]["template"]["spec"]["drain"] = json!({"timeoutSeconds": 5});
         web["spec"]["template"]["spec"]["overlay"] =
             json!({"pod": {"metadata": {"labels": {"app.kubernetes.io/name": "b"}}}});
-        web["spec"]["template"]["spec"]["volumes"] =
-            json!([{"name": "log", "mounts": [{"mountPath": "/log"}], "storage": "1Gi"}]);
         test.apply(&web).await;
         let message = is_true(test, &web, "ConfigWarnings", "Warnings").await;
         holds(
@@ -154,7 +152,6 @@ fn what_has_no_effect_is_named() {
                 "spec.networkPolicy.enabled",
                 "spec.template.spec.drain",
                 "spec.template.spec.overlay.pod.metadata.labels[app.kubernetes.io/name]",
-                "spec.template.spec.volumes",
             ],
         );
         // Neither keeps the group from its work.

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::harness::audit::{Audit, Request, count};
 use crate::harness::group::{PATIENCE, edit, manifest, settled};
+use crate::harness::storage::{self, Storage};
 use crate::harness::wait::eventually;
 use crate::harness::{self, Test};
 use table::{Promise, Table};
@@ -109,6 +110,108 @@ fn one_instance_costs_no_more_writes_than_promised() {
         .await;
         let what = "replacing one in place, with a new configuration";
         add(&mut table, what, with_zone(Promise::kept(7, 6)), test, &audit, 1).await;
+        table.judge();
+    });
+}
+
+#[test]
+#[ignore = "needs a cluster: ./hack/test.sh"]
+fn a_volume_costs_one_write_more_and_one_that_is_kept_none() {
+    harness::run(async |test| {
+        const VOLUMES: usize = 2;
+        let mut table = Table::default();
+        let _storage = Storage::start(test);
+        let class = storage::class(test, "fast", "Immediate", true).await;
+        let volume = |name: &str| json!({"name": name, "storage": "1Gi", "storageClassName": class, "mounts": [{"mountPath": format!("/{name}")}]});
+        let volumes = json!([volume("data"), volume("log")]);
+        let _operator = test.start_operator().await;
+        let mut group = manifest(1);
+        group["spec"]["template"]["spec"]["volumes"] = volumes;
+        test.apply(&group).await;
+        settled(test, 1).await;
+        let mut audit = test.audit();
+        silence(&audit).await;
+
+        audit.restart();
+        edit(test, json!({"replicas": 2})).await;
+        // Until its volumes are bound, more than the seconds pass of which nothing is said.
+        let promise = Promise {
+            gate: 5 + VOLUMES,
+            ambition: 4 + VOLUMES,
+            reached: 5 + VOLUMES,
+        };
+        add(
+            &mut table,
+            "one instance with 2 volumes",
+            promise,
+            test,
+            &audit,
+            2,
+        )
+        .await;
+
+        audit.restart();
+        edit(test, json!({"replicas": 1})).await;
+        // The garbage collector takes the claims away.
+        let promise = Promise::kept(4, 4);
+        add(
+            &mut table,
+            "one instance with 2 volumes less",
+            promise,
+            test,
+            &audit,
+            1,
+        )
+        .await;
+
+        audit.restart();
+        edit(test, json!({"template": {"spec": {"version": "v1.3.1"}}})).await;
+        let promise = Promise {
+            gate: SURGE.gate + VOLUMES,
+            ambition: SURGE.ambition + VOLUMES,
+            reached: SURGE.reached + VOLUMES,
+        };
+        add(
+            &mut table,
+            "replacing one with 2 volumes by surge",
+            promise,
+            test,
+            &audit,
+            1,
+        )
+        .await;
+
+        edit(test, json!({"maxSurge": 0, "volumeRetention": "Retain"})).await;
+        silence(&audit).await;
+        audit.restart();
+        edit(test, json!({"template": {"spec": {"version": "v1.3.2"}}})).await;
+        add(
+            &mut table,
+            "replacing one with 2 volumes in place",
+            Promise::kept(7, 6),
+            test,
+            &audit,
+            1,
+        )
+        .await;
+
+        // The first has the ordinal 1, from the surge, and the next one 0.
+        for replicas in [0, 1, 0] {
+            edit(test, json!({ "replicas": replicas })).await;
+            settled(test, replicas).await;
+        }
+        silence(&audit).await;
+        audit.restart();
+        edit(test, json!({"replicas": 1})).await;
+        add(
+            &mut table,
+            "one instance with 2 volumes that were kept",
+            Promise::kept(5, 4),
+            test,
+            &audit,
+            1,
+        )
+        .await;
         table.judge();
     });
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::wait::eventually;
 
 /// The kinds that are recorded.
-const KINDS: [(&str, &str, &str); 8] = [
+const KINDS: [(&str, &str, &str); 9] = [
     ("core.pingcap.com", "v1alpha1", "Cluster"),
     ("core.pingcap.com", "v1alpha1", "TiProxyGroup"),
     ("core.pingcap.com", "v1alpha1", "TiProxy"),
@@ -24,6 +24,7 @@ const KINDS: [(&str, &str, &str); 8] = [
     ("", "v1", "Service"),
     ("policy", "v1", "PodDisruptionBudget"),
     ("networking.k8s.io", "v1", "NetworkPolicy"),
+    ("", "v1", "PersistentVolumeClaim"),
 ];
 
 /// What happened to an object.

@@ -30,6 +30,7 @@ pub(crate) mod kubectl;
 pub(crate) mod namespace;
 pub(crate) mod objects;
 pub(crate) mod operator;
+pub(crate) mod storage;
 pub(crate) mod wait;
 
 use std::panic::{AssertUnwindSafe, resume_unwind};

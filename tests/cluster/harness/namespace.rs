@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tiproxy_operator::api::{TiProxy, TiProxyGroup};
 
-use super::Test;
+use super::{Test, storage};
 
 /// Makes a namespace with a name that no other test has.
 pub(crate) async fn create(client: &Client) -> String {
@@ -40,6 +40,7 @@ pub(crate) async fn delete(client: &Client, name: &str) {
         .delete(name, &DeleteParams::background())
         .await
         .expect("the test's namespace can be deleted");
+    storage::clean(client, name).await;
 }
 
 async fn release<K>(client: &Client, namespace: &str)
@@ -67,7 +68,7 @@ pub(crate) async fn print_state(test: &Test) {
     for arguments in [
         &[
             "get",
-            "tpg,tp,pods,configmaps,services,poddisruptionbudgets,networkpolicies",
+            "tpg,tp,pods,configmaps,services,pvc,poddisruptionbudgets,networkpolicies",
             "--output",
             "wide",
         ][..],

@@ -12,5 +12,5 @@ mod pd;
 mod rollout;
 mod samples;
 mod scale;
-mod scenario;
+pub(crate) mod scenario;
 mod writers;

@@ -49,6 +49,10 @@ pub(super) fn violations(entries: &[Entry]) -> Vec<String> {
         let allowed = match entry.kind {
             "TiProxyGroup" => now.iter().all(|mark| touches_only_our_finalizer(mark)),
             "Cluster" => false,
+            // One that is kept has no owner, and is known by its labels.
+            "PersistentVolumeClaim" if is_adoptable(object) => {
+                previous.is_none_or(|previous| is_ours(previous, &owners) || is_adoptable(previous))
+            }
             _ => previous.map_or_else(
                 || is_ours(object, &owners),
                 |previous| is_ours(previous, &owners) || (is_adoptable(previous) && is_ours(object, &owners)),

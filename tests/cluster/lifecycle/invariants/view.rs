@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::lifecycle::document::meaning;
 
 /// Fields of a TiProxy that its running Pod follows, or that do not concern it.
-const NEED_NO_NEW_POD: [&str; 7] = [
+const NEED_NO_NEW_POD: [&str; 8] = [
     "offline",
     "topology",
     "subdomain",
@@ -17,6 +17,7 @@ const NEED_NO_NEW_POD: [&str; 7] = [
     "features",
     "updateStrategy",
     "drain",
+    "volumeRetention",
 ];
 
 /// The numbers of a group's spec that bound a rollout.
@@ -65,6 +66,11 @@ pub(crate) fn pod_inputs(instance: &DynamicObject) -> Value {
         if let Some(config) = fields.get("config").and_then(Value::as_str) {
             let meaning = meaning(config);
             fields.insert("config".to_owned(), meaning.into_iter().collect());
+        }
+        // A volume grows and changes its class under a running Pod.
+        let volumes = fields.get_mut("volumes").and_then(Value::as_array_mut);
+        for volume in volumes.into_iter().flatten().filter_map(Value::as_object_mut) {
+            volume.retain(|field, _| field == "name" || field == "mounts");
         }
     }
     spec
