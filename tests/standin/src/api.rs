@@ -282,9 +282,10 @@ async fn get_metrics(Extract(context): Shared) -> Response {
     let state = &context.state;
     for backend in state.tidbs() {
         let healthy = if backend.healthy { 1.0 } else { 0.0 };
+        let name = state.line.full_name(&backend.address);
         state
             .metrics
-            .set(metrics::BACKEND_STATUS, &[("backend", &backend.address)], healthy);
+            .set(metrics::BACKEND_STATUS, &[("backend", &name)], healthy);
     }
     let kind = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
     (StatusCode::OK, [kind], state.metrics.render()).into_response()

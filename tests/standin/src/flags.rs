@@ -48,6 +48,15 @@ pub enum Line {
 }
 
 impl Line {
+    /// How a TiDB is called in some metrics: the newer line puts the cluster's name before it, but not everywhere.
+    #[must_use]
+    pub fn full_name(self, address: &str) -> String {
+        match self {
+            Self::V1_3 => address.to_owned(),
+            Self::V26 => format!("default/{address}"),
+        }
+    }
+
     /// The version that the line stands for.
     #[must_use]
     pub fn version(self) -> &'static str {

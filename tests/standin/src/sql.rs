@@ -227,15 +227,14 @@ pub async fn rebalance(state: Arc<State>) {
     loop {
         tokio::time::sleep(REBALANCE).await;
         let backends = state.tidbs();
-        // One TiDB is not compared with itself.
-        if backends.len() < 2 {
-            continue;
+        // The newer line judges even a single TiDB, to see whether it may fail over.
+        if backends.len() > 1 || state.line >= Line::V26 {
+            state.score(&backends);
         }
         // The newer line does not even try when one of them cannot sign.
         if state.line >= Line::V26 && !backends.iter().all(|backend| backend.signed) {
             continue;
         }
-        state.score(&backends);
         let Some(found) = router::rebalance(&state.config(), &backends, &state.connections()) else {
             continue;
         };
@@ -258,9 +257,13 @@ pub async fn rebalance(state: Arc<State>) {
         count(&state, &found.from);
         count(&state, &found.to);
         let result = if signed { "succeed" } else { "fail" };
+        let (from, to) = (
+            state.line.full_name(&found.from),
+            state.line.full_name(&found.to),
+        );
         let labels = [
-            ("from", found.from.as_str()),
-            ("to", &found.to),
+            ("from", from.as_str()),
+            ("to", &to),
             ("reason", found.reason),
             ("migrate_res", result),
         ];

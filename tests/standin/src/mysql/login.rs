@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
+use rustls::ServerConfig;
 
 use super::packet::{Packets, Reader};
 use super::session::{self, Session};
