@@ -6,7 +6,7 @@ use tiproxy_operator::api::{Discovery, TiProxyGroup};
 use tiproxy_operator::{group, instance};
 
 /// The directories where certificates are mounted, with whose they are.
-pub const MOUNTS: [&str; 4] = [
+pub(crate) const MOUNTS: [&str; 4] = [
     "/var/lib/tiproxy-tls",
     "/var/lib/tiproxy-http-tls",
     "/var/lib/tiproxy-sql-tls",
@@ -15,29 +15,29 @@ pub const MOUNTS: [&str; 4] = [
 
 /// Where TLS is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Combination {
+pub(crate) struct Combination {
     /// Between clients and TiProxy.
-    pub mysql: bool,
+    pub(crate) mysql: bool,
     /// Between TiProxy and TiDB.
-    pub backend: bool,
+    pub(crate) backend: bool,
     /// Between TiProxy, PD and TiDB's status port.
-    pub cluster: bool,
+    pub(crate) cluster: bool,
     /// On TiProxy's HTTP API.
-    pub http: bool,
+    pub(crate) http: bool,
 }
 
 /// What the operator makes of one.
 #[derive(Clone, Debug)]
-pub struct Rendered {
+pub(crate) struct Rendered {
     /// The Pod.
-    pub pod: Pod,
+    pub(crate) pod: Pod,
     /// `config.toml`.
-    pub config: String,
+    pub(crate) config: String,
 }
 
 impl Combination {
     /// All sixteen.
-    pub fn all() -> impl Iterator<Item = Self> {
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
         (0..16_u8).map(|bits| Self {
             mysql: bits & 1 != 0,
             backend: bits & 2 != 0,
@@ -47,14 +47,18 @@ impl Combination {
     }
 
     /// A name that fits an object: `tls-mysql-http`, or `tls-none`.
-    pub fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         let parts = [
             (self.mysql, "mysql"),
             (self.backend, "backend"),
             (self.cluster, "cluster"),
             (self.http, "http"),
         ];
-        let on: Vec<&str> = parts.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
+        let on: Vec<&str> = parts
+            .iter()
+            .filter(|(on, _)| *on)
+            .map(|(_, name)| *name)
+            .collect();
         if on.is_empty() {
             "tls-none".to_owned()
         } else {
@@ -63,7 +67,7 @@ impl Combination {
     }
 
     /// A group that asks for it, of a TiDB cluster outside of Kubernetes.
-    pub fn group(self) -> Value {
+    pub(crate) fn group(self) -> Value {
         let mut tls = json!({
             "mysql": {"enabled": self.mysql},
             "backend": {"enabled": self.backend},
@@ -85,7 +89,7 @@ impl Combination {
     }
 
     /// The first TiProxy of that group.
-    pub fn rendered(self) -> Rendered {
+    pub(crate) fn rendered(self) -> Rendered {
         let mut manifest = self.group();
         manifest["metadata"]["namespace"] = json!("tidb");
         manifest["metadata"]["uid"] = json!("uid-group");

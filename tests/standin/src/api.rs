@@ -92,7 +92,10 @@ async fn accept(
         let (state, full, health) = (Arc::clone(&state), full.clone(), health.clone());
         tokio::spawn(async move {
             let connection = if with_tls {
-                tokio::time::timeout(PATIENCE, secured(&state, stream)).await.ok().flatten()
+                tokio::time::timeout(PATIENCE, secured(&state, stream))
+                    .await
+                    .ok()
+                    .flatten()
             } else {
                 Some((Box::new(stream) as Box<dyn Io>, false))
             };
@@ -225,7 +228,11 @@ async fn get_health(Extract(context): Shared) -> Response {
 }
 
 async fn put_health(Extract(context): Shared, body: Bytes) -> Response {
-    let Ok(mut ordered) = serde_json::from_slice::<Override>(&body) else {
+    // An array would do for serde.
+    let object = serde_json::from_slice(&body)
+        .ok()
+        .filter(serde_json::Value::is_object);
+    let Some(Ok(mut ordered)) = object.map(serde_json::from_value::<Override>) else {
         return answer(StatusCode::BAD_REQUEST, &json!("bad health override json"));
     };
     ordered.reason = ordered.reason.trim().to_owned();

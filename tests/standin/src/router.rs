@@ -134,11 +134,18 @@ mod tests {
 
     #[test]
     fn only_a_healthy_tidb_of_the_label_gets_clients() {
-        let backends = [backend("a", true, "x"), backend("b", true, "y"), backend("c", false, "y")];
+        let backends = [
+            backend("a", true, "x"),
+            backend("b", true, "y"),
+            backend("c", false, "y"),
+        ];
         let none = BTreeMap::new();
         let to = |text: &str| route(&config(text), &backends, &none).map(|backend| backend.address.as_str());
         assert_eq!(to(""), Some("a"));
-        assert_eq!(to("labels.group = \"y\"\nbalance.label-name = \"group\""), Some("b"));
+        assert_eq!(
+            to("labels.group = \"y\"\nbalance.label-name = \"group\""),
+            Some("b")
+        );
         assert_eq!(to("labels.group = \"z\"\nbalance.label-name = \"group\""), None);
         assert_eq!(
             to("balance.label-name = \"group\""),

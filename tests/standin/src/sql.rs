@@ -257,10 +257,7 @@ pub async fn rebalance(state: Arc<State>) {
         count(&state, &found.from);
         count(&state, &found.to);
         let result = if signed { "succeed" } else { "fail" };
-        let (from, to) = (
-            state.line.full_name(&found.from),
-            state.line.full_name(&found.to),
-        );
+        let (from, to) = (state.line.full_name(&found.from), state.line.full_name(&found.to));
         let labels = [
             ("from", from.as_str()),
             ("to", &to),

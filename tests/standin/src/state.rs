@@ -110,7 +110,10 @@ impl State {
     /// The configuration in force.
     #[must_use]
     pub fn config(&self) -> Arc<Config> {
-        self.current.read().map_or_else(|poisoned| Arc::clone(&poisoned.into_inner()), |config| Arc::clone(&config))
+        self.current.read().map_or_else(
+            |poisoned| Arc::clone(&poisoned.into_inner()),
+            |config| Arc::clone(&config),
+        )
     }
 
     /// The same, by way of the lock, as TiProxy's API reads it.
@@ -159,8 +162,7 @@ impl State {
         if !errors.is_empty() {
             #[expect(clippy::cast_precision_loss, reason = "there are four objects")]
             let count = errors.len() as f64;
-            self.metrics
-                .add(metrics::ERRORS, &[("type", "load_cert")], count);
+            self.metrics.add(metrics::ERRORS, &[("type", "load_cert")], count);
         }
     }
 

@@ -9,9 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{
-    DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
-};
+use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
 
 use crate::config::Config;
 
@@ -225,10 +223,7 @@ pub fn contents(config: &Config) -> Vec<Option<Vec<u8>>> {
         .iter()
         .flat_map(|name| {
             let object = Object::of(config, name);
-            object
-                .files()
-                .map(|path| fs::read(path).ok())
-                .collect::<Vec<_>>()
+            object.files().map(|path| fs::read(path).ok()).collect::<Vec<_>>()
         })
         .collect()
 }

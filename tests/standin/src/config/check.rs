@@ -149,12 +149,15 @@ fn clusters(config: &Config) -> Result<(), LoadError> {
 
 /// The addresses of a list with commas.
 pub fn addresses(list: &str) -> impl Iterator<Item = &str> {
-    list.split(',').map(str::trim).filter(|address| !address.is_empty())
+    list.split(',')
+        .map(str::trim)
+        .filter(|address| !address.is_empty())
 }
 
 /// As Go's `net.SplitHostPort` sees it.
 fn is_host_port(address: &str) -> bool {
     address.rsplit_once(':').is_some_and(|(host, port)| {
-        !port.contains([']', '[', '/']) && (!host.contains(':') || (host.starts_with('[') && host.ends_with(']')))
+        !port.contains([']', '[', '/'])
+            && (!host.contains(':') || (host.starts_with('[') && host.ends_with(']')))
     })
 }

@@ -138,9 +138,9 @@ impl Config {
                             let _ = writeln!(tables, "{} = {}", quoted(label), quoted(value));
                         }
                     }
-                    Value::Clusters(clusters) => clusters
-                        .iter()
-                        .for_each(|entry| cluster_toml(&mut tables, entry)),
+                    Value::Clusters(clusters) => {
+                        clusters.iter().for_each(|entry| cluster_toml(&mut tables, entry))
+                    }
                     value => {
                         if let Some(value) = toml_value(value) {
                             let _ = writeln!(text, "{name} = {value}");

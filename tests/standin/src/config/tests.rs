@@ -31,7 +31,8 @@ fn a_text_is_laid_over_what_is_in_force() {
 
 #[test]
 fn an_entry_of_an_array_inherits_from_what_stood_there() {
-    let first = "[[proxy.backend-clusters]]\nname = \"a\"\npd-addrs = \"pd:2379\"\nns-servers = [\"1.1.1.1\"]";
+    let first =
+        "[[proxy.backend-clusters]]\nname = \"a\"\npd-addrs = \"pd:2379\"\nns-servers = [\"1.1.1.1\"]";
     let config = defaults(Line::V26).with(first, "").unwrap();
     let config = config
         .with("[[proxy.backend-clusters]]\nname = \"b\"", "")

@@ -3,9 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use rustls::ServerConfig;
 
 use super::packet::{Packets, Reader};
 use super::session::{self, Session};
@@ -184,9 +184,7 @@ impl Login {
             self.packets.write(&[packet]).await?;
             self.packets.read().await?;
         }
-        self.packets
-            .write(&[session::ok(session::AUTOCOMMIT)])
-            .await?;
+        self.packets.write(&[session::ok(session::AUTOCOMMIT)]).await?;
         Ok(Session::new(
             self.packets,
             self.capabilities & capability::DEPRECATE_EOF != 0,

@@ -56,10 +56,7 @@ impl Packets {
             if sequence != self.sequence {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
-                    format!(
-                        "packet {sequence} where {} should have come next",
-                        self.sequence
-                    ),
+                    format!("packet {sequence} where {} should have come next", self.sequence),
                 ));
             }
             self.sequence = sequence.wrapping_add(1);

@@ -12,8 +12,22 @@ use crate::subject::Proxy;
 fn mysql(proxy: &Proxy, arguments: &[&str], statements: &str) -> Output {
     Command::new("mysql")
         .arg("--no-defaults")
-        .args(["--host", "127.0.0.1", "--port", &proxy.sql.to_string(), "--protocol", "tcp"])
-        .args(["--user", "root", "--batch", "--skip-column-names", "--connect-timeout", "20"])
+        .args([
+            "--host",
+            "127.0.0.1",
+            "--port",
+            &proxy.sql.to_string(),
+            "--protocol",
+            "tcp",
+        ])
+        .args([
+            "--user",
+            "root",
+            "--batch",
+            "--skip-column-names",
+            "--connect-timeout",
+            "20",
+        ])
         .args(arguments)
         .args(["--execute", statements])
         .output()
@@ -44,7 +58,7 @@ async fn logs_in(line: Line) {
     let certificates = Certificates::new();
     let (proxy, _) = certificates.start(line, rfc).await;
     proxy.is_healthy(true).await;
-    let output = tokio::task::block_in_place(|| mysql(&proxy, tls_flags(), "SELECT 'served'; status"));
+    let output = tokio::task::block_in_place(|| mysql(&proxy, tls_flags(), "SELECT 'served';\nstatus"));
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{output:?}");
     assert!(text.lines().any(|line| line == "served"), "{text}");
@@ -56,7 +70,7 @@ async fn logs_in(line: Line) {
     println!("{line:?}: {encrypted}");
 
     // The same without TLS: it is offered, not demanded.
-    let output = tokio::task::block_in_place(|| mysql(&proxy, &["--skip-ssl"], "SELECT 'served'; status"));
+    let output = tokio::task::block_in_place(|| mysql(&proxy, &["--skip-ssl"], "SELECT 'served';\nstatus"));
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{output:?}");
     assert!(text.contains("Not in use"), "{text}");

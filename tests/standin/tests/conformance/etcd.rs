@@ -40,8 +40,18 @@ impl Etcd {
             .arg("--data-dir")
             .arg(directory.join("etcd"))
             .args(["--unsafe-no-fsync", "--log-level", "warn"])
-            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
-            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args([
+                "--listen-client-urls",
+                &client,
+                "--advertise-client-urls",
+                &client,
+            ])
+            .args([
+                "--listen-peer-urls",
+                &peer,
+                "--initial-advertise-peer-urls",
+                &peer,
+            ])
             .args(["--initial-cluster", &format!("default={peer}")]);
         if let Some(tls) = tls {
             command
@@ -63,7 +73,8 @@ impl Etcd {
         };
         eventually("etcd answers", async || {
             let answer = etcd.endpoint.request("GET", "/health", "").await;
-            expect(answer.as_ref().is_ok_and(|answer| answer.status == 200), answer)
+            let answer = answer.map_err(|error| error.to_string())?;
+            expect(answer.status == 200, answer)
         })
         .await;
         etcd
@@ -72,11 +83,6 @@ impl Etcd {
     pub(crate) async fn put(&self, key: &str, value: &str) {
         let body = json!({"key": base64(key), "value": base64(value)});
         self.post("/v3/kv/put", &body).await;
-    }
-
-    pub(crate) async fn delete(&self, key: &str) {
-        self.post("/v3/kv/deleterange", &json!({"key": base64(key)}))
-            .await;
     }
 
     async fn post(&self, path: &str, body: &serde_json::Value) {

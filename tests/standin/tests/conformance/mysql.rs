@@ -30,7 +30,7 @@ pub(crate) enum Refused {
     /// The server does not offer TLS.
     NoTls,
     /// The connection ended, or TLS failed.
-    Broken(io::Error),
+    Broken(#[expect(dead_code, reason = "it is printed")] io::Error),
 }
 
 impl From<io::Error> for Refused {
@@ -50,7 +50,8 @@ impl Client {
     async fn log_in(port: u16, tls: Option<&Arc<ClientConfig>>) -> Result<Self, Refused> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         let mut packets = Packets::new(Box::new(stream), 0);
-        let offered = capabilities(&packets.read().await?).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+        let offered = capabilities(&packets.read().await?)
+            .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
         let mut asked = capability::PROTOCOL_41
             | capability::SECURE_CONNECTION
             | capability::PLUGIN_AUTH
@@ -134,7 +135,10 @@ impl Client {
     /// Whether the server has closed the connection.
     pub(crate) async fn is_closed(&mut self, within: Duration) -> bool {
         self.packets.restart();
-        matches!(tokio::time::timeout(within, self.packets.read()).await, Ok(Err(_)))
+        matches!(
+            tokio::time::timeout(within, self.packets.read()).await,
+            Ok(Err(_))
+        )
     }
 
     /// Says goodbye.

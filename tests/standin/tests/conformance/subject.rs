@@ -103,7 +103,9 @@ impl Start {
                 .api
                 .request("GET", "/api/admin/config/?format=json", "")
                 .await;
-            expect(answer.as_ref().is_ok_and(|answer| answer.status == 200), answer)
+            answer
+                .map_err(|error| error.to_string())
+                .and_then(|answer| expect(answer.status == 200, answer))
                 .map_err(|seen| format!("{seen}; it printed: {}", proxy.output()))
         })
         .await;
@@ -200,10 +202,10 @@ impl Proxy {
         let status = if healthy { 200 } else { 502 };
         eventually("health", async || {
             let answer = self.api.request("GET", "/api/debug/health", "").await;
-            expect(answer.as_ref().is_ok_and(|answer| answer.status == status), answer)
+            let answer = answer.map_err(|error| error.to_string())?;
+            expect(answer.status == status, answer)
         })
         .await
-        .unwrap()
         .json()
     }
 
@@ -247,7 +249,10 @@ impl Proxy {
 
     /// Waits for the end.
     pub(crate) async fn ends(&mut self) -> ExitStatus {
-        eventually("the process ends", async || self.ended().ok_or_else(|| "it runs".to_owned())).await
+        eventually("the process ends", async || {
+            self.ended().ok_or_else(|| "it runs".to_owned())
+        })
+        .await
     }
 
     /// Whether it still runs after this time.

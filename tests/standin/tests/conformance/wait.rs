@@ -11,7 +11,9 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Res
     loop {
         match look().await {
             Ok(found) => return found,
-            Err(seen) if start.elapsed() > PATIENCE => panic!("not within {PATIENCE:?}: {what}; seen: {seen}"),
+            Err(seen) if start.elapsed() > PATIENCE => {
+                panic!("not within {PATIENCE:?}: {what}; seen: {seen}")
+            }
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }

@@ -81,11 +81,8 @@ impl World {
                 let address = format!("127.0.0.1:{}", tidb.sql);
                 etcd.put(&format!("/topology/tidb/{address}/info"), &tidb.info())
                     .await;
-                etcd.put(
-                    &format!("/topology/tidb/{address}/ttl"),
-                    "1700000000000000000",
-                )
-                .await;
+                etcd.put(&format!("/topology/tidb/{address}/ttl"), "1700000000000000000")
+                    .await;
                 tidbs.push(Some(tidb));
                 (tidbs.len() - 1, address)
             }

@@ -119,7 +119,8 @@ async fn assert_same(proxy: &Proxy, model: &Config, after: &str) {
     let expected = without_workdir(model.to_json());
     assert_eq!(normal(&found), normal(&expected), "after {after}");
     let toml = |text: &str| {
-        let mut document: toml_edit::DocumentMut = text.parse().unwrap_or_else(|error| panic!("{error}: {text}"));
+        let mut document: toml_edit::DocumentMut =
+            text.parse().unwrap_or_else(|error| panic!("{error}: {text}"));
         document.remove("workdir");
         let mut lines: Vec<String> = Vec::new();
         flat("", document.as_table(), &mut lines);
@@ -205,7 +206,11 @@ pub(crate) async fn the_file_is_read_again_and_a_bad_one_changes_nothing(line: L
         expect(config["labels"]["zone"] == "b", config)
     })
     .await;
-    assert_eq!(checksum().await, second, "the same configuration has the same checksum");
+    assert_eq!(
+        checksum().await,
+        second,
+        "the same configuration has the same checksum"
+    );
 }
 
 pub(crate) async fn the_flag_beats_file_and_api(line: Line) {

@@ -51,10 +51,7 @@ pub(crate) async fn a_label_that_no_tidb_has_shows_in_the_scores_only(line: Line
     let metric = |series: &str| metrics.get(series).copied();
     assert_eq!(metric(&score(&first)), Some(1.0));
     assert_eq!(metric(&score(&second)), Some(1.0));
-    assert_eq!(
-        metric("tiproxy_backend_get_backend{res=\"fail\"}"),
-        Some(1.0)
-    );
+    assert_eq!(metric("tiproxy_backend_get_backend{res=\"fail\"}"), Some(1.0));
     let reason = "tiproxy_server_disconnection_total{type=\"get backend fail\"}";
     assert_eq!(metric(reason), Some(1.0));
 

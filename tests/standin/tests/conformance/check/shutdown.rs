@@ -87,7 +87,10 @@ pub(crate) async fn a_change_after_the_signal(line: Line) {
     proxy.terminate();
     proxy.is_healthy(false).await;
     // The same once more is no change.
-    let answer = proxy.api.put(CONFIG, "proxy.graceful-close-conn-timeout = 8").await;
+    let answer = proxy
+        .api
+        .put(CONFIG, "proxy.graceful-close-conn-timeout = 8")
+        .await;
     assert_eq!(answer.status, 200);
     let changed = proxy
         .api

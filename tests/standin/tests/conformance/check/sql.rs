@@ -18,12 +18,13 @@ fn gone(reason: &str) -> String {
 pub(crate) async fn clients_are_counted(line: Line) {
     let proxy = Start::default().run(line).await.with_tidb().await;
     let metrics = proxy.metrics().await;
-    assert_eq!(metrics.get(CONNECTIONS), Some(&0.0), "they are there from the start");
-    assert_eq!(metrics.get(CREATED), Some(&0.0));
     assert_eq!(
-        metrics.get("tiproxy_server_event{type=\"start\"}"),
-        Some(&1.0)
+        metrics.get(CONNECTIONS),
+        Some(&0.0),
+        "they are there from the start"
     );
+    assert_eq!(metrics.get(CREATED), Some(&0.0));
+    assert_eq!(metrics.get("tiproxy_server_event{type=\"start\"}"), Some(&1.0));
     let mut one = Client::login(proxy.sql, None).await.unwrap();
     let mut two = Client::login(proxy.sql, None).await.unwrap();
     assert_eq!(one.query("SELECT 'one'").await.unwrap(), "one");

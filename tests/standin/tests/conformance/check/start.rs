@@ -77,7 +77,9 @@ fn parameters(info: &Value) -> BTreeMap<String, (String, String)> {
     list.iter()
         .map(|entry| {
             let default = &entry["default_value"];
-            let default = default.as_f64().map_or(default.to_string(), |number| number.to_string());
+            let default = default
+                .as_f64()
+                .map_or(default.to_string(), |number| number.to_string());
             let kind = entry["type"].as_str().unwrap().to_owned();
             (entry["key"].as_str().unwrap().to_owned(), (kind, default))
         })

@@ -119,9 +119,7 @@ pub(crate) async fn new_certificates_are_used(line: Line) {
     mount.replace(&mixed);
     nudge("third").await;
     eventually("the error is counted", async || {
-        let count = proxy
-            .metric("tiproxy_server_err{type=\"load_cert\"}")
-            .await;
+        let count = proxy.metric("tiproxy_server_err{type=\"load_cert\"}").await;
         expect(count >= 1.0, count)
     })
     .await;
