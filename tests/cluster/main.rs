@@ -14,6 +14,8 @@
 mod api;
 mod behaviour;
 mod budget;
+#[path = "../tls/combination.rs"]
+mod combination;
 mod crash;
 mod harness;
 mod harness_test;

@@ -8,6 +8,7 @@ mod foreign;
 mod kubectl;
 mod metrics;
 mod refusal;
+mod restricted;
 mod tidb_operator;
 mod trouble;
 mod wait;
