@@ -15,8 +15,7 @@ use crate::harness::wait::{eventually, expect};
 #[ignore = "needs a cluster: ./hack/test.sh"]
 fn each_combination_of_tls_is_admitted_where_restricted_is_enforced() {
     harness::run(async |test| {
-        let label =
-            json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
+        let label = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
         Api::<Namespace>::all(test.client.clone())
             .patch(&test.namespace, &PatchParams::default(), &Patch::Merge(label))
             .await
@@ -43,7 +42,12 @@ fn each_combination_of_tls_is_admitted_where_restricted_is_enforced() {
         }
         expected.sort();
         let pods = eventually(Duration::from_mins(1), "every group has its Pod", async || {
-            let pods = test.api::<Pod>().list(&ListParams::default()).await.unwrap().items;
+            let pods = test
+                .api::<Pod>()
+                .list(&ListParams::default())
+                .await
+                .unwrap()
+                .items;
             let mut names: Vec<String> = pods.iter().map(ResourceExt::name_any).collect();
             names.sort();
             expect(names == expected, names).map(|_| pods)

@@ -192,6 +192,11 @@ fn count(state: &State, address: &str) {
 }
 
 async fn stay(state: &Arc<State>, mut session: Session) -> End {
+    // The older line does not tell one who vanishes from one who says goodbye.
+    let vanished = match state.line {
+        Line::V1_3 => End::Quit,
+        Line::V26 => End::Network,
+    };
     let mut phase = state.phase.subscribe();
     loop {
         let in_transaction = session.in_transaction();
@@ -210,14 +215,14 @@ async fn stay(state: &Arc<State>, mut session: Session) -> End {
                 session.close().await;
                 return End::Shutdown;
             }
-            Some(Err(_)) => return End::Network,
+            Some(Err(_)) => return vanished,
             // A statement that has begun is answered, whatever happens meanwhile.
             Some(Ok(command)) => session.answer(&command).await,
         };
         match answered {
             Ok(Next::Command) => {}
             Ok(Next::End) => return End::Quit,
-            Err(_) => return End::Network,
+            Err(_) => return vanished,
         }
     }
 }

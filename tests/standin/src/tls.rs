@@ -30,6 +30,8 @@ pub struct Object {
     pub auto_certs: bool,
     /// `cert-allowed-cn` has an entry.
     pub pinned: bool,
+    /// A CA file without a certificate is an error, as in the newer line.
+    pub strict: bool,
 }
 
 impl Object {
@@ -46,6 +48,7 @@ impl Object {
             only_newest: text("min-tls-version") == "1.3",
             auto_certs: config.flag(&path("auto-certs")),
             pinned: !config.texts(&path("cert-allowed-cn")).is_empty(),
+            strict: config.knows(&path("cert-allowed-cn")),
         }
     }
 
@@ -88,14 +91,23 @@ impl Object {
         Ok(Some(Arc::new(config)))
     }
 
-    /// How clients' certificates are judged. A file without certificates is no error: nobody passes then.
-    fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, String> {
-        let mandatory = !self.skip_ca || self.pinned;
+    /// The authorities of the CA file. As TiProxy does, what cannot be read is left out.
+    fn roots(&self) -> Result<RootCertStore, String> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(&read(&self.ca)?).flatten() {
-            // As TiProxy does, what cannot be read is left out.
+            // One that cannot be used does not keep the others out.
             let _ = roots.add(certificate);
         }
+        if roots.is_empty() && self.strict {
+            return Err("failed to append ca certs".to_owned());
+        }
+        Ok(roots)
+    }
+
+    /// How clients' certificates are judged. Without an authority nobody passes.
+    fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, String> {
+        let mandatory = !self.skip_ca || self.pinned;
+        let roots = self.roots()?;
         if roots.is_empty() {
             return Ok(Arc::new(Nobody {
                 mandatory,
@@ -119,7 +131,7 @@ impl Object {
             // The pair is not even looked at.
             return Ok(self.skip_ca);
         }
-        read(&self.ca)?;
+        self.roots()?;
         if !(self.cert.is_empty() && self.key.is_empty()) {
             let pair = Self {
                 ca: String::new(),
@@ -212,6 +224,7 @@ impl Tls {
             skip_ca: start.skip_ca,
             only_newest: start.only_newest,
             pinned: start.pinned,
+            strict: start.strict,
         }
     }
 }

@@ -13,9 +13,9 @@ pub enum Value {
     Text(String),
     /// A boolean.
     Flag(bool),
-    /// An integer, which may not be negative where `unsigned` says so.
+    /// An integer.
     Integer(i64),
-    /// An integer that is not negative.
+    /// An integer that is not negative; TiProxy takes -1 for the largest one.
     Unsigned(u64),
     /// A number.
     Float(f64),

@@ -79,10 +79,10 @@ fn converted(path: &str, current: &Value, item: &Item) -> Result<Value, LoadErro
         Value::Text(_) => item.as_str().map(|text| Value::Text(text.to_owned())),
         Value::Flag(_) => item.as_bool().map(Value::Flag),
         Value::Integer(_) => item.as_integer().map(Value::Integer),
+        // A negative number becomes a very large one.
         Value::Unsigned(_) => item
             .as_integer()
-            .and_then(|number| u64::try_from(number).ok())
-            .map(Value::Unsigned),
+            .map(|number| Value::Unsigned(number.cast_unsigned())),
         #[expect(
             clippy::cast_precision_loss,
             reason = "nobody writes a float as so large an integer"
@@ -118,10 +118,13 @@ fn list<T>(item: &Item, element: impl Fn(&Toml) -> Option<T>) -> Option<Vec<T>> 
     item.as_array()?.iter().map(element).collect()
 }
 
-/// Maps merge.
+/// Maps merge. What is no map at all is ignored, other than with every other kind.
 fn labels(current: &BTreeMap<String, String>, item: &Item) -> Option<BTreeMap<String, String>> {
     let mut labels = current.clone();
-    for (name, value) in item.as_table_like()?.iter() {
+    let Some(table) = item.as_table_like() else {
+        return Some(labels);
+    };
+    for (name, value) in table.iter() {
         labels.insert(name.to_owned(), value.as_str()?.to_owned());
     }
     Some(labels)

@@ -45,6 +45,12 @@ impl Config {
         self.values.insert(path.to_owned(), value);
     }
 
+    /// Whether the line has this key.
+    #[must_use]
+    pub fn knows(&self, path: &str) -> bool {
+        self.values.contains_key(path)
+    }
+
     /// The text of a key; empty when the line has no such key.
     #[must_use]
     pub fn text(&self, path: &str) -> &str {
@@ -115,7 +121,7 @@ impl Config {
         root
     }
 
-    /// As `GET /api/admin/config/` shows it. Go's encoder leaves out empty strings, lists and `false`, but not zeros.
+    /// As `GET /api/admin/config/` shows it: without what is zero.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut sections: BTreeMap<&str, Vec<(&str, &Value)>> = BTreeMap::new();
@@ -207,15 +213,15 @@ fn cluster_toml(text: &mut String, cluster: &Cluster) {
 }
 
 fn toml_value(value: &Value) -> Option<String> {
+    if value.is_zero() {
+        return None;
+    }
     match value {
-        Value::Text(text) if text.is_empty() => None,
         Value::Text(text) => Some(quoted(text)),
-        Value::Flag(flag) => flag.then(|| "true".to_owned()),
-        Value::Integer(number) => Some(number.to_string()),
-        Value::Duration(number) => Some(format!("\"{number}ns\"")),
+        Value::Flag(flag) => Some(flag.to_string()),
+        Value::Integer(number) | Value::Duration(number) => Some(number.to_string()),
         Value::Unsigned(number) => Some(number.to_string()),
         Value::Float(number) => Some(format!("{number:?}")),
-        Value::Texts(list) if list.is_empty() => None,
         Value::Texts(list) => Some(format!(
             "[{}]",
             list.iter()
@@ -223,7 +229,6 @@ fn toml_value(value: &Value) -> Option<String> {
                 .collect::<Vec<_>>()
                 .join(", ")
         )),
-        Value::Integers(list) if list.is_empty() => None,
         Value::Integers(list) => Some(format!("{list:?}")),
         Value::Labels(_) | Value::Clusters(_) => None,
     }

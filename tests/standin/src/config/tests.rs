@@ -53,6 +53,7 @@ fn what_nobody_knows_is_ignored_and_what_is_wrong_is_refused() {
             "nonsense = 1",
             "[proxy]\nrequire-back = false",
             "future.x.y = []",
+            "labels = \"a\"",
             "proxy = {unknown = {}}",
         ] {
             let loaded = config.with(text, "").unwrap();
@@ -64,11 +65,9 @@ fn what_nobody_knows_is_ignored_and_what_is_wrong_is_refused() {
         }
         for text in [
             "not TOML",
-            "proxy.max-connections = -1",
             "proxy.max-connections = \"1\"",
             "log.level = 3",
             "proxy = 1",
-            "labels = \"a\"",
             "labels = {a = 1}",
             "proxy.conn-buffer-size = 100",
             "balance.policy = \"none\"",
@@ -92,6 +91,14 @@ fn what_nobody_knows_is_ignored_and_what_is_wrong_is_refused() {
             "the older line does not know: {text}"
         );
     }
+}
+
+#[test]
+fn a_negative_number_of_connections_is_a_very_large_one() {
+    let config = defaults(Line::V1_3)
+        .with("proxy.max-connections = -1", "")
+        .unwrap();
+    assert_eq!(config.to_json()["proxy"]["max-connections"], json!(u64::MAX));
 }
 
 #[test]

@@ -55,7 +55,8 @@ impl Endpoint {
     }
 
     pub(crate) async fn put(&self, path: &str, body: &str) -> Answer {
-        self.request("PUT", path, body).await.unwrap()
+        let answer = self.request("PUT", path, body).await;
+        answer.unwrap_or_else(|error| panic!("PUT {path} {body}: {error}"))
     }
 
     /// A request; the error is that nobody answers.

@@ -55,8 +55,7 @@ impl Client {
         let mut asked = capability::PROTOCOL_41
             | capability::SECURE_CONNECTION
             | capability::PLUGIN_AUTH
-            | capability::DEPRECATE_EOF
-            | capability::OTHERS;
+            | capability::DEPRECATE_EOF;
         let mut certificate = None;
         if let Some(tls) = tls {
             if offered & capability::SSL == 0 {

@@ -64,7 +64,7 @@ pub(crate) async fn texts_are_laid_over_what_is_in_force(line: Line) {
         "[security.server-tls]\ncert-allowed-cn = [\"a\"]",
         "security.encryption-key-path = \"/k\"",
         "log.simple = true",
-        "[[proxy.backend-clusters]]\nname = \"a\"\npd-addrs = \"127.0.0.1:1\"\nns-servers = [\"127.0.0.1\"]",
+        "[[proxy.backend-clusters]]\nname = \"a\"\npd-addrs = \"PD\"\nns-servers = [\"127.0.0.1\"]",
         "[[proxy.backend-clusters]]\nname = \"b\"",
         "proxy.backend-clusters = []",
         // Refused, and nothing of it is kept.
@@ -75,7 +75,6 @@ pub(crate) async fn texts_are_laid_over_what_is_in_force(line: Line) {
         "labels = {a = 1}",
         "labels = [\"a\"]",
         "proxy = 1",
-        "proxy.max-connections = -1",
         "proxy.max-connections = 1.5",
         "proxy.max-connections = \"1\"",
         "proxy.conn-buffer-size = 100",
@@ -96,6 +95,8 @@ pub(crate) async fn texts_are_laid_over_what_is_in_force(line: Line) {
         "[[proxy.backend-clusters]]\nname = \"a\"\npd-addrs = \"http://a:1/\"",
         "[[proxy.backend-clusters]]\nname = \"a\"\npd-addrs = \"\"",
     ] {
+        // PD has to be there: the newer line connects to it before it answers.
+        let text = &text.replace("\"PD\"", &format!("{:?}", proxy.world.pd_addrs()));
         let answer = proxy.api.put("/api/admin/config/", text).await;
         let expected = match model.with(text, "") {
             Ok(changed) => {
@@ -155,7 +156,10 @@ fn flat(prefix: &str, table: &dyn toml_edit::TableLike, lines: &mut Vec<String>)
                 flat(&format!("{path}[{index}]"), inner, lines);
             }
         } else {
-            lines.push(format!("{path} = {}", item.to_string().trim()));
+            // Strings have more than one form.
+            let value = item.as_str().map_or(item.to_string(), |text| format!("{text:?}"));
+            let value = value.trim().replace('\'', "\"");
+            lines.push(format!("{path} = {value}"));
         }
     }
 }

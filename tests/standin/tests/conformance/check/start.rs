@@ -24,7 +24,7 @@ pub(crate) async fn what_is_wrong_at_the_start_ends_it(line: Line) {
     for text in [
         "not TOML",
         "log.level = 3",
-        "proxy.max-connections = -1",
+        "labels = {a = 1}",
         "balance.policy = \"none\"",
         "proxy.conn-buffer-size = 1",
         &missing("cluster-tls"),
@@ -47,10 +47,17 @@ pub(crate) async fn what_is_wrong_at_the_start_ends_it(line: Line) {
         missing("server-tls"),
         server("cluster-tls"),
         format!("{}skip-ca = true\n", server("sql-tls")),
-        other.object("server-tls", &["ca", "cert", "key", "skip-ca"]),
     ] {
         let start = Start::config(&text).run(line).await;
         drop(start);
+    }
+    // A CA file without a certificate in it: an error in the newer line only.
+    let empty = other.object("sql-tls", &["ca"]);
+    if line == Line::V26 {
+        let mut proxy = Start::config(&empty).launch(line, Directory::new()).await;
+        assert_eq!(proxy.ends().await.code(), Some(1), "{}", proxy.output());
+    } else {
+        drop(Start::config(&empty).run(line).await);
     }
     let absent = command(line)
         .args(["--config", "/missing/config.toml"])

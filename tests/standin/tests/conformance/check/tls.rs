@@ -54,7 +54,11 @@ pub(crate) async fn a_certificate_of_a_client_is_judged(line: Line) {
         // Also without TLS, whatever is asked of those with TLS.
         assert!(Client::login(proxy.sql, None).await.is_ok(), "{keys:?}");
     }
-    // A CA file without a certificate in it lets no certificate pass, but clients without one.
+    if line == Line::V26 {
+        // It does not start with a CA file without a certificate in it.
+        return;
+    }
+    // Such a file lets no certificate pass, but clients without one.
     let empty = authority.mount(&directory.0.join("empty"), &authority.pair("tiproxy"));
     std::fs::write(empty.path("ca.crt"), "no certificate").unwrap();
     let config = empty.object("server-tls", &["ca", "cert", "key", "skip-ca"]);
