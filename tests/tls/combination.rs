@@ -5,16 +5,9 @@ use serde_json::{Value, json};
 use tiproxy_operator::api::{Discovery, TiProxyGroup};
 use tiproxy_operator::{group, instance};
 
-/// The directories where certificates are mounted, with whose they are.
-pub(crate) const MOUNTS: [&str; 4] = [
-    "/var/lib/tiproxy-tls",
-    "/var/lib/tiproxy-http-tls",
-    "/var/lib/tiproxy-sql-tls",
-    "/var/lib/tiproxy-tidb-tls",
-];
-
 /// Where TLS is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "there are four places")]
 pub(crate) struct Combination {
     /// Between clients and TiProxy.
     pub(crate) mysql: bool,
@@ -32,6 +25,7 @@ pub(crate) struct Rendered {
     /// The Pod.
     pub(crate) pod: Pod,
     /// `config.toml`.
+    #[allow(dead_code, reason = "not every test looks at it")]
     pub(crate) config: String,
 }
 

@@ -1,7 +1,11 @@
 //! What the operator makes of each combination of TLS. That TiProxy runs with it, and that the probe finds it ready, is
 //! shown by the tests of the stand-in; that the API server admits it, by the tests against a cluster.
 
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod combination;
 

@@ -203,7 +203,8 @@ async fn elsewhere(Extract(context): Shared, method: Method, uri: Uri) -> Respon
 
 async fn get_health(Extract(context): Shared) -> Response {
     let state = &context.state;
-    let mut body = json!({"config_checksum": state.locked_config().await.checksum()});
+    let checksum = state.locked_config().await.checksum();
+    let mut body = json!({"config_checksum": checksum});
     let ordered = state
         .ordered
         .lock()
@@ -222,7 +223,7 @@ async fn get_health(Extract(context): Shared) -> Response {
         return answer(StatusCode::OK, &body);
     };
     if state.line >= Line::V26 && !reason.is_empty() {
-        body["unhealthy_reason"] = json!(reason);
+        body = json!({"config_checksum": checksum, "unhealthy_reason": reason});
     }
     answer(StatusCode::BAD_GATEWAY, &body)
 }
@@ -235,7 +236,7 @@ async fn put_health(Extract(context): Shared, body: Bytes) -> Response {
     let Some(Ok(mut ordered)) = object.map(serde_json::from_value::<Override>) else {
         return answer(StatusCode::BAD_REQUEST, &json!("bad health override json"));
     };
-    ordered.reason = ordered.reason.trim().to_owned();
+    ordered.reason = String::from(ordered.reason.trim());
     order(&context.state, Some(ordered))
 }
 

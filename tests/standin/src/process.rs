@@ -1,6 +1,7 @@
 //! Start and end.
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,8 +34,7 @@ pub fn main(flags: &Flags) -> Result<(), String> {
         }
         let text = serde_json::to_string_pretty(&Config::defaults(flags.line).info())
             .map_err(|error| error.to_string())?;
-        println!("{text}");
-        return Ok(());
+        return writeln!(std::io::stdout(), "{text}").map_err(|error| error.to_string());
     }
     tokio::runtime::Runtime::new()
         .map_err(|error| error.to_string())?

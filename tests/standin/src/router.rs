@@ -92,20 +92,18 @@ pub fn rebalance(
     let (from, reason) = if let Some(address) = gone {
         (address.clone(), "status")
     } else {
-        let wrong = backends
+        let mut wrong = backends
             .iter()
             .filter(|backend| backend.address != to.address && occupied(&backend.address));
-        wrong
-            .filter_map(|backend| {
-                if !has_label(config, backend) {
-                    Some((backend.address.clone(), "label"))
-                } else if backend.healthy {
-                    None
-                } else {
-                    Some((backend.address.clone(), "status"))
-                }
-            })
-            .next()?
+        wrong.find_map(|backend| {
+            if !has_label(config, backend) {
+                Some((backend.address.clone(), "label"))
+            } else if backend.healthy {
+                None
+            } else {
+                Some((backend.address.clone(), "status"))
+            }
+        })?
     };
     Some(Move {
         from,

@@ -15,6 +15,7 @@ use crate::config::Config;
 
 /// One of `[security.server-tls]`, `server-http-tls`, `cluster-tls` and `sql-tls`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "so are TiProxy's")]
 pub struct Object {
     /// `cert`
     pub cert: String,

@@ -7,7 +7,7 @@ pub mod load;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use serde_json::json;
+use serde_json::{Map, json};
 
 use crate::flags::Line;
 use key::{Cluster, Value};
@@ -106,19 +106,11 @@ impl Config {
     /// As `GET /api/admin/config/?format=json` shows it: without what is zero, but with every section.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
-        let mut root = json!({});
+        let mut root = Map::new();
         for (path, value) in &self.values {
-            let mut names = path.split('.').rev();
-            let name = names.next().unwrap_or_default();
-            let mut object = &mut root;
-            for section in names.rev() {
-                object = section_of(object, section);
-            }
-            if !value.is_zero() {
-                object[name] = value.to_json();
-            }
+            put(&mut root, path, value);
         }
-        root
+        serde_json::Value::Object(root)
     }
 
     /// As `GET /api/admin/config/` shows it: without what is zero.
@@ -137,21 +129,19 @@ impl Config {
             // What has its own header comes last.
             let mut tables = String::new();
             for (name, value) in values {
-                match value {
-                    Value::Labels(labels) if !labels.is_empty() => {
-                        tables.push_str("\n[labels]\n");
-                        for (label, value) in labels {
-                            let _ = writeln!(tables, "{} = {}", quoted(label), quoted(value));
-                        }
+                if let Value::Labels(labels) = value
+                    && !labels.is_empty()
+                {
+                    tables.push_str("\n[labels]\n");
+                    for (label, value) in labels {
+                        let _ = writeln!(tables, "{} = {}", quoted(label), quoted(value));
                     }
-                    Value::Clusters(clusters) => {
-                        clusters.iter().for_each(|entry| cluster_toml(&mut tables, entry))
+                } else if let Value::Clusters(clusters) = value {
+                    for cluster in clusters {
+                        cluster_toml(&mut tables, cluster);
                     }
-                    value => {
-                        if let Some(value) = toml_value(value) {
-                            let _ = writeln!(text, "{name} = {value}");
-                        }
-                    }
+                } else if let Some(value) = toml_value(value) {
+                    let _ = writeln!(text, "{name} = {value}");
                 }
             }
             text.push_str(&tables);
@@ -191,12 +181,20 @@ impl Config {
     }
 }
 
-fn section_of<'a>(object: &'a mut serde_json::Value, name: &str) -> &'a mut serde_json::Value {
-    let section = &mut object[name];
-    if section.is_null() {
-        *section = json!({});
+/// Puts a value in its section, and makes the section even if the value is left out.
+fn put(object: &mut Map<String, serde_json::Value>, path: &str, value: &Value) {
+    match path.split_once('.') {
+        Some((section, rest)) => {
+            let section = object.entry(section).or_insert_with(|| json!({}));
+            if let serde_json::Value::Object(section) = section {
+                put(section, rest, value);
+            }
+        }
+        None if value.is_zero() => {}
+        None => {
+            object.insert(path.to_owned(), value.to_json());
+        }
     }
-    section
 }
 
 fn cluster_toml(text: &mut String, cluster: &Cluster) {

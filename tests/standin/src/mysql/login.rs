@@ -71,9 +71,10 @@ pub enum LoginError {
 
 impl From<io::Error> for LoginError {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::InvalidData => Self::Handshake(error.to_string()),
-            _ => Self::Network(error),
+        if error.kind() == io::ErrorKind::InvalidData {
+            Self::Handshake(error.to_string())
+        } else {
+            Self::Network(error)
         }
     }
 }

@@ -96,7 +96,7 @@ impl Mount {
                 "key" => format!("{:?}", self.path("tls.key")),
                 _ => "true".to_owned(),
             };
-            text.push_str(&format!("{key} = {value}\n"));
+            text = format!("{text}{key} = {value}\n");
         }
         text
     }

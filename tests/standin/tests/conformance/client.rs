@@ -1,4 +1,4 @@
-//! An ordinary MySQL client: the program `mysql`, of MySQL or of MariaDB.
+//! An ordinary MySQL client: the program `mysql`, of MySQL or of `MariaDB`.
 
 use std::process::{Command, Output};
 
@@ -34,7 +34,7 @@ fn mysql(proxy: &Proxy, arguments: &[&str], statements: &str) -> Output {
         .expect("the program mysql is needed: apt-get install -y default-mysql-client")
 }
 
-/// The flags that demand TLS and do not verify the server: those of MariaDB and of MySQL differ.
+/// The flags that demand TLS and do not verify the server: those of `MariaDB` and of MySQL differ.
 fn tls_flags() -> &'static [&'static str] {
     let version = Command::new("mysql")
         .arg("--version")

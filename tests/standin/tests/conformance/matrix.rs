@@ -9,7 +9,7 @@ use tiproxy_standin::flags::Line;
 use tiproxy_standin::tls::Object;
 
 use crate::certificates::{Authority, Mount, client};
-use crate::combination::{Combination, MOUNTS};
+use crate::combination::Combination;
 use crate::etcd::EtcdTls;
 use crate::http::Endpoint;
 use crate::mysql::{Client, Refused};
@@ -17,6 +17,14 @@ use crate::subject::{Directory, Proxy, Start};
 use crate::tidb::TidbTls;
 use crate::wait::{eventually, expect};
 use crate::world::{WorldTls, labels};
+
+/// The directories where the Pod has certificates.
+const MOUNTS: [&str; 4] = [
+    "/var/lib/tiproxy-tls",
+    "/var/lib/tiproxy-http-tls",
+    "/var/lib/tiproxy-sql-tls",
+    "/var/lib/tiproxy-tidb-tls",
+];
 
 /// The certificates of a TiDB cluster, and where the Pod finds its own.
 pub(crate) struct Certificates {

@@ -141,7 +141,7 @@ fn normal(value: &Value) -> Value {
             .collect(),
         Value::Array(list) => list.iter().map(normal).collect(),
         Value::Number(number) => json!(number.as_f64()),
-        other => other.clone(),
+        Value::Null | Value::Bool(_) | Value::String(_) => value.clone(),
     }
 }
 
