@@ -46,16 +46,17 @@ trap "[[ -z '$cluster_build' ]] || kill $cluster_build 2>/dev/null || true" EXIT
 
 step "Tools"
 install_shellcheck
+install_mysql_client
 install_cargo_deny
 
 step "Format"
-cargo fmt --check
+cargo fmt --all --check
 
 step "Scripts"
 git ls-files '*.sh' .ci | xargs shellcheck --external-sources
 
 step "Lints"
-cargo clippy --locked --all-targets -- --deny warnings
+cargo clippy --locked --workspace --all-targets -- --deny warnings
 
 step "Dependencies"
 cargo fetch --locked --quiet # It reads the sources of all platforms.
@@ -71,13 +72,13 @@ diff --recursive config/crd "$generated" || {
 }
 
 step "Documentation of the code"
-RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --quiet
+RUSTDOCFLAGS='--deny warnings' cargo doc --locked --workspace --no-deps --quiet
 
 # What a failed test says is above its backtrace, and is what is needed.
 export RUST_BACKTRACE=0
 
 step "Unit and property tests"
-INSTA_UPDATE=no cargo test --locked --no-fail-fast
+INSTA_UPDATE=no cargo test --locked --workspace --no-fail-fast
 [[ -z $fast ]] || exit 0
 
 step "Integration tests against a real API server"
@@ -95,4 +96,4 @@ if [[ -n $cluster_audit_log ]]; then
 else
   skip=(--skip budget --skip crash --skip behaviour::definition)
 fi
-cargo test --locked --test cluster -- --include-ignored "${skip[@]}"
+cargo test --locked --workspace --test cluster -- --include-ignored "${skip[@]}"

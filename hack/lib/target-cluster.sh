@@ -51,13 +51,24 @@ install_definitions() {
     fi
     "$cluster_kubectl" apply --server-side --filename "$file"
     cluster_made+="crd/$kind_name "
-    "$cluster_kubectl" wait --for=condition=Established --timeout=30s "crd/$kind_name" >/dev/null
+    wait_for_definition "$kind_name"
   done
   if [[ -n $cluster_name ]]; then
     "$cluster_kubectl" apply --server-side --filename "$root/config/rbac/role.yaml"
     "$cluster_kubectl" create clusterrolebinding tiproxy-operator-local --clusterrole tiproxy-operator \
       --user tiproxy-operator --dry-run=client --output yaml | "$cluster_kubectl" apply --filename - >/dev/null
   fi
+}
+
+# A definition without any condition yet makes `kubectl wait` fail at once instead of waiting.
+wait_for_definition() {
+  local attempt
+  for ((attempt = 0; attempt < 20; attempt++)); do
+    ! "$cluster_kubectl" wait --for=condition=Established --timeout=30s "crd/$1" >/dev/null 2>&1 || return 0
+    sleep 0.2
+  done
+  echo "error: the definition $1 is not established" >&2
+  return 1
 }
 
 make() {

@@ -16,10 +16,20 @@ install_cargo_deny() {
 }
 
 install_shellcheck() {
-  ! command -v shellcheck >/dev/null || return 0
+  install_package shellcheck shellcheck
+}
+
+# With it a test logs in as ordinary users do.
+install_mysql_client() {
+  install_package mysql default-mysql-client
+}
+
+# install_package COMMAND PACKAGE: where that is possible; else it is named.
+install_package() {
+  ! command -v "$1" >/dev/null || return 0
   if [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; then
     apt-get update --quiet=2
-    apt-get install --quiet=2 --yes shellcheck >/dev/null
+    apt-get install --quiet=2 --yes "$2" >/dev/null
   fi
-  require_tool shellcheck "apt-get install -y shellcheck"
+  require_tool "$1" "apt-get install -y $2"
 }

@@ -15,6 +15,8 @@ mod api;
 mod backends;
 mod behaviour;
 mod budget;
+#[path = "../tls/combination.rs"]
+mod combination;
 mod crash;
 mod group_objects;
 mod harness;

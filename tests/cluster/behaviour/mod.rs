@@ -8,6 +8,7 @@ mod foreign;
 mod kubectl;
 mod metrics;
 mod refusal;
+mod restricted;
 mod secrets;
 mod tidb_operator;
 mod trouble;

@@ -4,6 +4,7 @@ use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
+use tiproxy_operator::api::name;
 
 use crate::harness::Test;
 
@@ -53,7 +54,18 @@ fn normalised(kind: &str, object: DynamicObject) -> Value {
             remove(&mut object["metadata"], "generation");
             remove(&mut object["status"], "observedGeneration");
         }
+        "ConfigMap" => {
+            // Where the Pod runs, and whether it was told of it while it ran, differs from life to life.
+            forget_place(&mut object["metadata"]);
+            let text = object["data"]["config.toml"].as_str().unwrap_or_default();
+            let is_of_place = |line: &&str| {
+                ["host", "region", "zone"].contains(&line.split(" = ").next().unwrap_or_default())
+            };
+            let lines: Vec<_> = text.lines().filter(|line| !is_of_place(line)).collect();
+            object["data"]["config.toml"] = json!(lines.join("\n"));
+        }
         "Pod" => {
+            forget_place(&mut object["metadata"]);
             // Where it runs is the scheduler's affair, and how it is that of the kubelet.
             remove(&mut object, "status");
             remove(&mut object["spec"], "nodeName");
@@ -82,6 +94,19 @@ fn normalised(kind: &str, object: DynamicObject) -> Value {
         }
     }
     object
+}
+
+/// Takes away what the place of a Pod leaves in annotations, and what is empty then.
+fn forget_place(metadata: &mut Value) {
+    for annotation in [name::ANNOTATION_CONFIG_HASH, name::ANNOTATION_NODE_LABELS] {
+        remove(&mut metadata["annotations"], annotation);
+    }
+    if metadata["annotations"]
+        .as_object()
+        .is_none_or(serde_json::Map::is_empty)
+    {
+        remove(metadata, "annotations");
+    }
 }
 
 fn remove(object: &mut Value, field: &str) {
