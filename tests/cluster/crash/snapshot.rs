@@ -55,6 +55,12 @@ fn normalised(kind: &str, object: DynamicObject) -> Value {
             // Where it runs is the scheduler's affair, and how it is that of the kubelet.
             remove(&mut object, "status");
             remove(&mut object["spec"], "nodeName");
+            forget_place(&mut object["metadata"]);
+        }
+        "ConfigMap" => {
+            let text = object["data"]["config.toml"].as_str().unwrap_or_default();
+            object["data"]["config.toml"] = json!(without_place(text));
+            forget_place(&mut object["metadata"]);
         }
         "Service" => {
             for field in ["clusterIP", "clusterIPs"] {
@@ -76,6 +82,26 @@ fn normalised(kind: &str, object: DynamicObject) -> Value {
         }
     }
     object
+}
+
+/// What the operator notes of the place, and whether the Pod ran when it was known.
+fn forget_place(metadata: &mut Value) {
+    for note in ["core.pingcap.com/node-labels", "core.pingcap.com/config-hash"] {
+        remove(&mut metadata["annotations"], note);
+    }
+    let is_empty = |annotations: &Value| annotations.as_object().is_none_or(serde_json::Map::is_empty);
+    if is_empty(&metadata["annotations"]) {
+        remove(metadata, "annotations");
+    }
+}
+
+/// The configuration without what comes from the node; no group here has labels of its own.
+fn without_place(text: &str) -> String {
+    let place = ["[labels]", "zone = ", "region = ", "host = "];
+    text.lines()
+        .filter(|line| !line.is_empty() && !place.iter().any(|start| line.starts_with(start)))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn remove(object: &mut Value, field: &str) {
