@@ -153,7 +153,7 @@ async fn a_patch_of_the_spec_carries_uid_and_version() {
         .unwrap();
     assert_recorded(&cache, &patched);
     let call = only(&calls);
-    let uri = "/api/v1/namespaces/ns/configmaps/a?&fieldManager=tiproxy-operator&fieldValidation=Strict";
+    let uri = "/api/v1/namespaces/ns/configmaps/a?&fieldManager=author&fieldValidation=Strict";
     assert_eq!((call.method.as_str(), call.uri.as_str()), ("PATCH", uri));
     let metadata = json!({"uid": "1", "resourceVersion": "5"});
     assert_eq!(call.body, json!({"metadata": metadata, "spec": {"size": 2}}));

@@ -4,7 +4,6 @@ use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
-use tiproxy_operator::api::name;
 
 use crate::harness::Test;
 
@@ -54,21 +53,16 @@ fn normalised(kind: &str, object: DynamicObject) -> Value {
             remove(&mut object["metadata"], "generation");
             remove(&mut object["status"], "observedGeneration");
         }
-        "ConfigMap" => {
-            // Where the Pod runs, and whether it was told of it while it ran, differs from life to life.
-            forget_place(&mut object["metadata"]);
-            let text = object["data"]["config.toml"].as_str().unwrap_or_default();
-            let is_of_place = |line: &&str| {
-                ["host", "region", "zone"].contains(&line.split(" = ").next().unwrap_or_default())
-            };
-            let lines: Vec<_> = text.lines().filter(|line| !is_of_place(line)).collect();
-            object["data"]["config.toml"] = json!(lines.join("\n"));
-        }
         "Pod" => {
-            forget_place(&mut object["metadata"]);
             // Where it runs is the scheduler's affair, and how it is that of the kubelet.
             remove(&mut object, "status");
             remove(&mut object["spec"], "nodeName");
+            forget_place(&mut object["metadata"]);
+        }
+        "ConfigMap" => {
+            let text = object["data"]["config.toml"].as_str().unwrap_or_default();
+            object["data"]["config.toml"] = json!(without_place(text));
+            forget_place(&mut object["metadata"]);
         }
         "PodDisruptionBudget" => {
             // Kubernetes counts there.
@@ -96,17 +90,24 @@ fn normalised(kind: &str, object: DynamicObject) -> Value {
     object
 }
 
-/// Takes away what the place of a Pod leaves in annotations, and what is empty then.
+/// What the operator notes of the place, and whether the Pod ran when it was known.
 fn forget_place(metadata: &mut Value) {
-    for annotation in [name::ANNOTATION_CONFIG_HASH, name::ANNOTATION_NODE_LABELS] {
-        remove(&mut metadata["annotations"], annotation);
+    for note in ["core.pingcap.com/node-labels", "core.pingcap.com/config-hash"] {
+        remove(&mut metadata["annotations"], note);
     }
-    if metadata["annotations"]
-        .as_object()
-        .is_none_or(serde_json::Map::is_empty)
-    {
+    let is_empty = |annotations: &Value| annotations.as_object().is_none_or(serde_json::Map::is_empty);
+    if is_empty(&metadata["annotations"]) {
         remove(metadata, "annotations");
     }
+}
+
+/// The configuration without what comes from the node; no group here has labels of its own.
+fn without_place(text: &str) -> String {
+    let place = ["[labels]", "zone = ", "region = ", "host = "];
+    text.lines()
+        .filter(|line| !line.is_empty() && !place.iter().any(|start| line.starts_with(start)))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn remove(object: &mut Value, field: &str) {
