@@ -159,27 +159,6 @@ impl World {
                     .retain(|_, pod| pod.metadata.deletion_timestamp.is_none());
                 state.release_claims();
             }),
-            Event::Bind => self.bind(),
-            Event::DeleteClaim => self.write(|state| {
-                state.touch_claim(CLAIM, |claim| {
-                    claim.metadata.deletion_timestamp.get_or_insert(Time(now));
-                });
-                state.release_claims();
-            }),
-            Event::StripClaim => self.write(|state| {
-                state.touch_claim(CLAIM, |claim| {
-                    claim.labels_mut().remove(name::LABEL_CLUSTER);
-                });
-            }),
-            Event::Volumes(bits) => self.write(|state| {
-                let volumes = serde_json::from_value(volumes(bits)).expect("volumes");
-                state.touch_instance(|instance| instance.spec.template.volumes = Some(volumes));
-            }),
-            Event::Retain(retain) => self.write(|state| {
-                state.touch_instance(|instance| {
-                    instance.spec.volume_retention = retain.then_some(VolumeRetention::Retain);
-                });
-            }),
             Event::Collect => self.write(|state| state.collect_garbage(now)),
             Event::DeletePod => self.touch_pod(|pod| {
                 pod.metadata.deletion_timestamp.get_or_insert(Time(now));
@@ -211,12 +190,12 @@ impl World {
             }
             Event::ForeignPod => self.foreign_pod(),
             Event::ForeignConfigMap => self.foreign_config_map(),
-            Event::ForeignClaim => {
-                let mut claim = PersistentVolumeClaim::default();
-                claim.metadata.name = Some(CLAIM.to_owned());
-                claim.metadata.namespace = Some("ns".to_owned());
-                let _taken = self.write(|state| state.create_claim(claim, now));
-            }
+            Event::Bind
+            | Event::DeleteClaim
+            | Event::StripClaim
+            | Event::ForeignClaim
+            | Event::Volumes(_)
+            | Event::Retain(_) => self.happen_to_volumes(event),
             Event::RemoveForeign => self.remove_foreign(),
             Event::Pause(paused) => self.write(|state| state.cluster_paused = paused),
             Event::Version(version) => self.write(|state| {
@@ -243,21 +222,58 @@ impl World {
                     }
                 });
             }),
-            Event::Recreate => {
-                if self.state().instance.is_none() {
-                    self.write(|state| {
-                        let mut instance = tiproxy();
-                        state.born(&mut instance.metadata, now);
-                        state.instance = Some(instance);
-                    });
-                }
-            }
+            Event::Recreate => self.recreate(),
         }
     }
 
     fn become_phase(&mut self, from: &str, status: Value) {
         if self.pod().is_some_and(|pod| phase(pod) == from) {
             self.touch_pod(|pod| set_status(pod, status));
+        }
+    }
+
+    fn recreate(&mut self) {
+        let now = self.now;
+        if self.state().instance.is_none() {
+            self.write(|state| {
+                let mut instance = tiproxy();
+                state.born(&mut instance.metadata, now);
+                state.instance = Some(instance);
+            });
+        }
+    }
+
+    fn happen_to_volumes(&mut self, event: &Event) {
+        let now = self.now;
+        match *event {
+            Event::Bind => self.bind(),
+            Event::DeleteClaim => self.write(|state| {
+                state.touch_claim(CLAIM, |claim| {
+                    claim.metadata.deletion_timestamp.get_or_insert(Time(now));
+                });
+                state.release_claims();
+            }),
+            Event::StripClaim => self.write(|state| {
+                state.touch_claim(CLAIM, |claim| {
+                    claim.labels_mut().remove(name::LABEL_CLUSTER);
+                });
+            }),
+            Event::Volumes(bits) => self.write(|state| {
+                let volumes = serde_json::from_value(volumes(bits)).expect("volumes");
+                state.touch_instance(|instance| instance.spec.template.volumes = Some(volumes));
+            }),
+            Event::Retain(retain) => self.write(|state| {
+                state.touch_instance(|instance| {
+                    instance.spec.volume_retention = retain.then_some(VolumeRetention::Retain);
+                });
+            }),
+            Event::ForeignClaim => {
+                let mut claim = PersistentVolumeClaim::default();
+                claim.metadata.name = Some(CLAIM.to_owned());
+                claim.metadata.namespace = Some("ns".to_owned());
+                let _taken = self.write(|state| state.create_claim(claim, now));
+            }
+            _ => {}
         }
     }
 
@@ -539,7 +555,7 @@ impl World {
             Action::PatchClaim { target, metadata } => {
                 let version_too = metadata.contains_key("ownerReferences");
                 state.change_claim(target, version_too, |claim| {
-                    merge_metadata(&mut claim.metadata, metadata)
+                    merge_metadata(&mut claim.metadata, metadata);
                 })
             }
             Action::ChangeClaim { target, spec } => state.change_claim(target, true, |claim| {

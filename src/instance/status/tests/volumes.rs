@@ -184,7 +184,7 @@ fn what_is_not_as_asked_for_takes_no_ready_tiproxy_away() {
     let is_gold = json!({"status": {"currentVolumeAttributesClassName": "gold"}});
     let asked = grown("storage", json!("20Gi"));
     let changing = grown("volumeAttributesClassName", json!("gold"));
-    for (scene, holding, reason, message) in [
+    for (scene, holding, reason, message) in vec![
         (
             asked.clone(),
             "Ready Reconciling",
@@ -221,7 +221,9 @@ fn what_is_not_as_asked_for_takes_no_ready_tiproxy_away() {
             Reason::VolumeChanging,
             gold,
         ),
-    ] {
+    ]
+    .into_boxed_slice()
+    {
         check(&scene, holding, reason, message, ("False", reason, message));
     }
     check(
