@@ -11,7 +11,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 use tiproxy_operator::api::group::VolumeRetention;
-use tiproxy_operator::api::{TiProxy, name};
+use tiproxy_operator::api::{TiProxy, TiProxyStatus, name};
 use tiproxy_operator::instance::build::owner_reference;
 use tiproxy_operator::instance::claim_state::{Binding, ClaimState};
 use tiproxy_operator::instance::observe::{Observed, ObservedVolume, claim_slot};
@@ -500,7 +500,13 @@ impl World {
         if report.status == stored || !report.after.is_zero() {
             return false;
         }
-        // What was written is not written again, also not a moment later.
+        // What was written is not written again, also not a moment later, if it does not say for how long it holds.
+        if plan
+            .recheck
+            .is_some_and(|recheck| recheck <= Duration::from_secs(1))
+        {
+            return self.store(observed, report.status);
+        }
         let mut after = observed.clone();
         let mut object = (*observed.object).clone();
         object.status = Some(report.status.clone());
@@ -508,11 +514,15 @@ impl World {
         let later = self.now + SignedDuration::from_secs(1);
         assert_eq!(status(&after, instance, plan, error, later).status, report.status);
 
+        self.store(observed, report.status)
+    }
+
+    fn store(&mut self, observed: &Observed, status: TiProxyStatus) -> bool {
         let uid = observed.object.uid().unwrap_or_default();
         self.write(|state| {
             state.touch_instance(|instance| {
                 if instance.uid().as_deref() == Some(uid.as_str()) {
-                    instance.status = Some(report.status);
+                    instance.status = Some(status);
                 }
             });
         });
@@ -535,7 +545,12 @@ impl World {
         let object =
             tiproxy_operator::runtime::write::Target::of(&*observed.object).expect("a stored TiProxy");
         let owner = owner_reference(INSTANCE, &uid);
+        // The operator looks past its caches before it takes a claim over.
+        let is_alive = state.instance.as_ref().is_some_and(|instance| {
+            instance.uid().as_deref() == Some(&uid) && instance.metadata.deletion_timestamp.is_none()
+        });
         let result = match action {
+            _ if action.adopts_claim() && !is_alive => Err(Refused),
             Action::AddFinalizer => state.change_instance(&object, true, |instance| {
                 instance.finalizers_mut().push(name::FINALIZER.to_owned());
             }),

@@ -1,7 +1,6 @@
 //! What stops a volume is told with what to do, and nothing that runs is touched for it.
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use kube::ResourceExt;
 use kube::api::DeleteParams;
 use serde_json::json;
 

@@ -290,6 +290,16 @@ fn what_the_api_server_refused_is_told() {
 }
 
 #[test]
+fn a_storage_driver_has_its_time_before_it_is_told_that_something_is_waited_for() {
+    let after = |age: i64| {
+        let young = json!({"metadata": {"creationTimestamp": ago(age)}});
+        let scene = starting(&Value::Null).claim(DATA, &pending(age)).object(&young);
+        report(&scene, None).after.as_secs()
+    };
+    assert_eq!([after(1), after(7), after(8)], [7, 1, 0]);
+}
+
+#[test]
 fn nothing_is_said_of_the_volumes_of_one_that_goes() {
     let scene = ready().no_claims().deleted(&[name::FINALIZER]);
     let status = report(&scene, None).status;
