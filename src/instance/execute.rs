@@ -2,7 +2,7 @@
 //! that the rest depends on.
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use super::build;
@@ -83,6 +83,9 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
             claim::create(writer, &context.volume_claims, &uid, mark, &**claim).await?;
         }
         Action::PatchClaim { target, metadata } => {
+            if action.adopts_claim() {
+                check_alive(context, instance).await?;
+            }
             writer
                 .patch_metadata(&context.volume_claims, target, json!({ "metadata": metadata }))
                 .await?;
@@ -118,6 +121,20 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
         }
     }
     Ok(())
+}
+
+/// A claim that is taken over goes with its owner. An older view of the TiProxy than of the claim may not show yet that
+/// it is being deleted and has just let the claim go, so this looks past the cache.
+async fn check_alive(context: &Context, instance: &TiProxy) -> Result<(), ExecuteError> {
+    let (namespace, name) = (instance.namespace().unwrap_or_default(), instance.name_any());
+    let found = context.writer.get::<TiProxy>(&namespace, &name).await?;
+    match found {
+        Some(found) if found.uid() == instance.uid() && found.meta().deletion_timestamp.is_none() => Ok(()),
+        _ => Err(ExecuteError::Behind {
+            kind: TiProxy::kind(&()).into_owned(),
+            name,
+        }),
+    }
 }
 
 /// An API server that does not have the feature takes the field away without a word.

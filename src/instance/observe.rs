@@ -88,7 +88,9 @@ pub fn claim_slot(
         Slot::Foreign(claim) if is_labelled(&claim) && ownership::controller(&*claim).is_none() => {
             Slot::Leftover(claim)
         }
-        slot => slot,
+        slot @ (Slot::Absent | Slot::Ours(_) | Slot::Adoptable(_) | Slot::Leftover(_) | Slot::Foreign(_)) => {
+            slot
+        }
     }
 }
 

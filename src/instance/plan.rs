@@ -85,6 +85,18 @@ pub enum Action {
 }
 
 impl Action {
+    /// Whether it makes a claim that has no owner the TiProxy's own.
+    #[must_use]
+    pub fn adopts_claim(&self) -> bool {
+        match self {
+            Self::PatchClaim { metadata, .. } => metadata
+                .get("ownerReferences")
+                .and_then(Value::as_array)
+                .is_some_and(|owners| owners.iter().any(|owner| owner["controller"] == true)),
+            _ => false,
+        }
+    }
+
     /// Whether what follows may be done although this was refused.
     #[must_use]
     pub fn is_independent(&self) -> bool {

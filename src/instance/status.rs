@@ -25,6 +25,8 @@ use volumes::Verdict;
 
 /// How long a TiProxy may be on its way before its status says so: most are Ready sooner, and need one write less.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// The same for one with volumes, which a storage driver has to make; still within the 10 s that are promised to users.
+const PATIENCE_WITH_VOLUMES: Duration = Duration::from_secs(8);
 
 /// The status as it should be, and when to write it if it differs from the stored one.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,7 +138,12 @@ fn patience(observed: &Observed, now: Timestamp) -> Duration {
     };
     let Some(since) = since else { return Duration::ZERO };
     let past = Duration::try_from(now.duration_since(since.0)).unwrap_or_default();
-    PATIENCE.saturating_sub(past)
+    let patience = if observed.volumes.is_empty() {
+        PATIENCE
+    } else {
+        PATIENCE_WITH_VOLUMES
+    };
+    patience.saturating_sub(past)
 }
 
 /// Ready begins when the Pod became ready: a Pod that was replaced in between must not inherit an older time, and one

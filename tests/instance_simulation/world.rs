@@ -11,7 +11,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 use tiproxy_operator::api::group::VolumeRetention;
-use tiproxy_operator::api::{TiProxy, name};
+use tiproxy_operator::api::{TiProxy, TiProxyStatus, name};
 use tiproxy_operator::instance::build::owner_reference;
 use tiproxy_operator::instance::claim_state::{Binding, ClaimState};
 use tiproxy_operator::instance::observe::{Observed, ObservedVolume, claim_slot};
@@ -160,27 +160,6 @@ impl World {
                     .retain(|_, pod| pod.metadata.deletion_timestamp.is_none());
                 state.release_claims();
             }),
-            Event::Bind => self.bind(),
-            Event::DeleteClaim => self.write(|state| {
-                state.touch_claim(CLAIM, |claim| {
-                    claim.metadata.deletion_timestamp.get_or_insert(Time(now));
-                });
-                state.release_claims();
-            }),
-            Event::StripClaim => self.write(|state| {
-                state.touch_claim(CLAIM, |claim| {
-                    claim.labels_mut().remove(name::LABEL_CLUSTER);
-                });
-            }),
-            Event::Volumes(bits) => self.write(|state| {
-                let volumes = serde_json::from_value(volumes(bits)).expect("volumes");
-                state.touch_instance(|instance| instance.spec.template.volumes = Some(volumes));
-            }),
-            Event::Retain(retain) => self.write(|state| {
-                state.touch_instance(|instance| {
-                    instance.spec.volume_retention = retain.then_some(VolumeRetention::Retain);
-                });
-            }),
             Event::Collect => self.write(|state| state.collect_garbage(now)),
             Event::DeletePod => self.touch_pod(|pod| {
                 pod.metadata.deletion_timestamp.get_or_insert(Time(now));
@@ -212,12 +191,12 @@ impl World {
             }
             Event::ForeignPod => self.foreign_pod(),
             Event::ForeignConfigMap => self.foreign_config_map(),
-            Event::ForeignClaim => {
-                let mut claim = PersistentVolumeClaim::default();
-                claim.metadata.name = Some(CLAIM.to_owned());
-                claim.metadata.namespace = Some("ns".to_owned());
-                let _taken = self.write(|state| state.create_claim(claim, now));
-            }
+            Event::Bind
+            | Event::DeleteClaim
+            | Event::StripClaim
+            | Event::ForeignClaim
+            | Event::Volumes(_)
+            | Event::Retain(_) => self.happen_to_volumes(event),
             Event::RemoveForeign => self.remove_foreign(),
             Event::Pause(paused) => self.write(|state| state.cluster_paused = paused),
             Event::Version(version) => self.write(|state| {
@@ -244,21 +223,58 @@ impl World {
                     }
                 });
             }),
-            Event::Recreate => {
-                if self.state().instance.is_none() {
-                    self.write(|state| {
-                        let mut instance = tiproxy();
-                        state.born(&mut instance.metadata, now);
-                        state.instance = Some(instance);
-                    });
-                }
-            }
+            Event::Recreate => self.recreate(),
         }
     }
 
     fn become_phase(&mut self, from: &str, status: Value) {
         if self.pod().is_some_and(|pod| phase(pod) == from) {
             self.touch_pod(|pod| set_status(pod, status));
+        }
+    }
+
+    fn recreate(&mut self) {
+        let now = self.now;
+        if self.state().instance.is_none() {
+            self.write(|state| {
+                let mut instance = tiproxy();
+                state.born(&mut instance.metadata, now);
+                state.instance = Some(instance);
+            });
+        }
+    }
+
+    fn happen_to_volumes(&mut self, event: &Event) {
+        let now = self.now;
+        match *event {
+            Event::Bind => self.bind(),
+            Event::DeleteClaim => self.write(|state| {
+                state.touch_claim(CLAIM, |claim| {
+                    claim.metadata.deletion_timestamp.get_or_insert(Time(now));
+                });
+                state.release_claims();
+            }),
+            Event::StripClaim => self.write(|state| {
+                state.touch_claim(CLAIM, |claim| {
+                    claim.labels_mut().remove(name::LABEL_CLUSTER);
+                });
+            }),
+            Event::Volumes(bits) => self.write(|state| {
+                let volumes = serde_json::from_value(volumes(bits)).expect("volumes");
+                state.touch_instance(|instance| instance.spec.template.volumes = Some(volumes));
+            }),
+            Event::Retain(retain) => self.write(|state| {
+                state.touch_instance(|instance| {
+                    instance.spec.volume_retention = retain.then_some(VolumeRetention::Retain);
+                });
+            }),
+            Event::ForeignClaim => {
+                let mut claim = PersistentVolumeClaim::default();
+                claim.metadata.name = Some(CLAIM.to_owned());
+                claim.metadata.namespace = Some("ns".to_owned());
+                let _taken = self.write(|state| state.create_claim(claim, now));
+            }
+            _ => {}
         }
     }
 
@@ -493,7 +509,13 @@ impl World {
         if report.status == stored || !report.after.is_zero() {
             return false;
         }
-        // What was written is not written again, also not a moment later.
+        // What was written is not written again, also not a moment later, if it does not say for how long it holds.
+        if plan
+            .recheck
+            .is_some_and(|recheck| recheck <= Duration::from_secs(1))
+        {
+            return self.store(observed, report.status);
+        }
         let mut after = observed.clone();
         let mut object = (*observed.object).clone();
         object.status = Some(report.status.clone());
@@ -501,11 +523,15 @@ impl World {
         let later = self.now + SignedDuration::from_secs(1);
         assert_eq!(status(&after, instance, plan, error, later).status, report.status);
 
+        self.store(observed, report.status)
+    }
+
+    fn store(&mut self, observed: &Observed, status: TiProxyStatus) -> bool {
         let uid = observed.object.uid().unwrap_or_default();
         self.write(|state| {
             state.touch_instance(|instance| {
                 if instance.uid().as_deref() == Some(uid.as_str()) {
-                    instance.status = Some(report.status);
+                    instance.status = Some(status);
                 }
             });
         });
@@ -534,7 +560,12 @@ impl World {
             self.horizons.pods = self.head();
             return Err(None);
         }
+        // The operator looks past its caches before it takes a claim over.
+        let is_alive = state.instance.as_ref().is_some_and(|instance| {
+            instance.uid().as_deref() == Some(&uid) && instance.metadata.deletion_timestamp.is_none()
+        });
         let result = match action {
+            _ if action.adopts_claim() && !is_alive => Err(Refused),
             Action::AddFinalizer => state.change_instance(&object, true, |instance| {
                 instance.finalizers_mut().push(name::FINALIZER.to_owned());
             }),
@@ -554,7 +585,7 @@ impl World {
             Action::PatchClaim { target, metadata } => {
                 let version_too = metadata.contains_key("ownerReferences");
                 state.change_claim(target, version_too, |claim| {
-                    merge_metadata(&mut claim.metadata, metadata)
+                    merge_metadata(&mut claim.metadata, metadata);
                 })
             }
             Action::ChangeClaim { target, spec } => state.change_claim(target, true, |claim| {

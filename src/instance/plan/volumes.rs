@@ -20,7 +20,7 @@ use crate::runtime::write::Target;
 
 /// How long a claim may wait for its volume before somebody should look: a storage driver takes some seconds, one that
 /// is overworked a minute.
-pub const BINDING_PATIENCE: Duration = Duration::from_secs(60);
+pub const BINDING_PATIENCE: Duration = Duration::from_mins(1);
 
 /// What the volumes ask for.
 #[derive(Debug, Default)]

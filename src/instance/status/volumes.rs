@@ -54,17 +54,16 @@ pub(super) fn judge(
 impl Verdict {
     /// The condition `VolumesReady`.
     pub(super) fn condition(&self, generation: Option<i64>) -> NewCondition {
-        let (reason, message) = match &self.trouble {
-            Some(trouble) => (trouble.reason, trouble.message.clone()),
-            None => {
-                let volumes = if self.count == 1 {
-                    "volume is"
-                } else {
-                    "volumes are"
-                };
-                let message = format!("{} {volumes} bound and as asked for", self.count);
-                (Reason::VolumesBound, message)
-            }
+        let (reason, message) = if let Some(trouble) = &self.trouble {
+            (trouble.reason, trouble.message.clone())
+        } else {
+            let volumes = if self.count == 1 {
+                "volume is"
+            } else {
+                "volumes are"
+            };
+            let message = format!("{} {volumes} bound and as asked for", self.count);
+            (Reason::VolumesBound, message)
         };
         let holds = self.trouble.is_none();
         new_condition(ConditionType::VolumesReady, holds, reason, &message, generation)

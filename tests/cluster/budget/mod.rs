@@ -134,12 +134,7 @@ fn a_volume_costs_one_write_more_and_one_that_is_kept_none() {
 
         audit.restart();
         edit(test, json!({"replicas": 2})).await;
-        // Until its volumes are bound, more than the seconds pass of which nothing is said.
-        let promise = Promise {
-            gate: 5 + VOLUMES,
-            ambition: 4 + VOLUMES,
-            reached: 5 + VOLUMES,
-        };
+        let promise = Promise::kept(5 + VOLUMES, 4 + VOLUMES);
         add(
             &mut table,
             "one instance with 2 volumes",

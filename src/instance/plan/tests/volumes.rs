@@ -104,7 +104,7 @@ fn a_pod_waits_for_a_name_that_is_not_free_and_one_that_runs_is_not_given_up_for
         "PersistentVolumeClaim data-web-tiproxy-0 is being deleted; a new one is made when it is gone";
     let replace = "delete pod uid-pod@20 Outdated in Some(55)";
     let replaced = Some("Pod web-tiproxy-0 is replaced");
-    for (name, scene, waiting) in [
+    for (name, scene, waiting) in vec![
         ("an earlier TiProxy's", ready().claim(DATA, &older), removed),
         ("deleted by somebody", ready().claim(DATA, &gone), deleted),
         (
@@ -115,7 +115,9 @@ fn a_pod_waits_for_a_name_that_is_not_free_and_one_that_runs_is_not_given_up_for
         ("foreign", ready().claim(DATA, &foreign), theirs),
         ("another group's", kept().claim(DATA, &other_group), theirs),
         ("another volume's", kept().claim(DATA, &other_volume), theirs),
-    ] {
+    ]
+    .into_boxed_slice()
+    {
         check(name, &scene.clone().no_pod(), &[], Some(waiting));
         check(name, &scene, &[], None);
         let outdated = scene.object(&json!({"spec": {"version": "v1.3.1"}}));

@@ -184,7 +184,7 @@ fn what_is_not_as_asked_for_takes_no_ready_tiproxy_away() {
     let is_gold = json!({"status": {"currentVolumeAttributesClassName": "gold"}});
     let asked = grown("storage", json!("20Gi"));
     let changing = grown("volumeAttributesClassName", json!("gold"));
-    for (scene, holding, reason, message) in [
+    for (scene, holding, reason, message) in vec![
         (
             asked.clone(),
             "Ready Reconciling",
@@ -221,7 +221,9 @@ fn what_is_not_as_asked_for_takes_no_ready_tiproxy_away() {
             Reason::VolumeChanging,
             gold,
         ),
-    ] {
+    ]
+    .into_boxed_slice()
+    {
         check(&scene, holding, reason, message, ("False", reason, message));
     }
     check(
@@ -285,6 +287,16 @@ fn what_the_api_server_refused_is_told() {
     };
     let status = report(&ready(), Some(&dropped)).status;
     assert_eq!(volumes(&status).1, "InvalidSpec");
+}
+
+#[test]
+fn a_storage_driver_has_its_time_before_it_is_told_that_something_is_waited_for() {
+    let after = |age: i64| {
+        let young = json!({"metadata": {"creationTimestamp": ago(age)}});
+        let scene = starting(&Value::Null).claim(DATA, &pending(age)).object(&young);
+        report(&scene, None).after.as_secs()
+    };
+    assert_eq!([after(1), after(7), after(8)], [7, 1, 0]);
 }
 
 #[test]
