@@ -207,9 +207,10 @@ impl ExecuteError {
         match self {
             Self::Behind { .. } => None,
             Self::NameConflict { .. } => Some(Progress::stalled(Reason::NameConflict, self.to_string())),
-            Self::FieldDropped { .. } => Some(Progress::stalled(Reason::InvalidSpec, self.to_string())),
             Self::Write(error) => progress_of_write(error),
-            Self::Explained { .. } => Some(Progress::stalled(Reason::InvalidSpec, self.to_string())),
+            Self::Explained { .. } | Self::FieldDropped { .. } => {
+                Some(Progress::stalled(Reason::InvalidSpec, self.to_string()))
+            }
         }
     }
 }

@@ -88,13 +88,13 @@ impl Action {
     /// Whether it makes a claim that has no owner the TiProxy's own.
     #[must_use]
     pub fn adopts_claim(&self) -> bool {
-        match self {
-            Self::PatchClaim { metadata, .. } => metadata
-                .get("ownerReferences")
-                .and_then(Value::as_array)
-                .is_some_and(|owners| owners.iter().any(|owner| owner["controller"] == true)),
-            _ => false,
-        }
+        let Self::PatchClaim { metadata, .. } = self else {
+            return false;
+        };
+        metadata
+            .get("ownerReferences")
+            .and_then(Value::as_array)
+            .is_some_and(|owners| owners.iter().any(|owner| owner["controller"] == true))
     }
 
     /// Whether what follows may be done although this was refused.

@@ -114,6 +114,7 @@ fn full(kind: Kind) -> [Value; 2] {
         let more = json!({
             "cluster": group["spec"]["cluster"], "features": ["feature"], "topology": {"zone": "a"},
             "subdomain": "web-tiproxy-peer", "replicas": 1, "offline": false, "restartedAt": "now",
+            "volumeRetention": "Delete",
             "discovery": {"pdAddrs": ["pd:2379"], "tls": false, "clusterDomain": "cluster.local"},
         });
         set(&mut spec, "", more);

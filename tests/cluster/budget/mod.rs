@@ -134,7 +134,7 @@ fn a_volume_costs_one_write_more_and_one_that_is_kept_none() {
 
         audit.restart();
         edit(test, json!({"replicas": 2})).await;
-        let promise = Promise::kept(5 + VOLUMES, 4 + VOLUMES);
+        let promise = with_zone(Promise::kept(5 + VOLUMES, 4 + VOLUMES));
         add(
             &mut table,
             "one instance with 2 volumes",
@@ -161,11 +161,11 @@ fn a_volume_costs_one_write_more_and_one_that_is_kept_none() {
 
         audit.restart();
         edit(test, json!({"template": {"spec": {"version": "v1.3.1"}}})).await;
-        let promise = Promise {
+        let promise = with_zone(Promise {
             gate: SURGE.gate + VOLUMES,
             ambition: SURGE.ambition + VOLUMES,
             reached: SURGE.reached + VOLUMES,
-        };
+        });
         add(
             &mut table,
             "replacing one with 2 volumes by surge",
@@ -183,7 +183,7 @@ fn a_volume_costs_one_write_more_and_one_that_is_kept_none() {
         add(
             &mut table,
             "replacing one with 2 volumes in place",
-            Promise::kept(7, 6),
+            with_zone(Promise::kept(7, 6)),
             test,
             &audit,
             1,
@@ -201,7 +201,7 @@ fn a_volume_costs_one_write_more_and_one_that_is_kept_none() {
         add(
             &mut table,
             "one instance with 2 volumes that were kept",
-            Promise::kept(5, 4),
+            with_zone(Promise::kept(5, 4)),
             test,
             &audit,
             1,
