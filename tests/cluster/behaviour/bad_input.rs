@@ -122,9 +122,6 @@ fn what_has_no_effect_is_named() {
         let config = "[proxy]\naddr = \"0.0.0.0:1\"\nmax-conections = 5\n[api]\naddr = \"0.0.0.0:2\"\n";
         let mut web = configured("web", 1, config);
         web["spec"]["progressDeadlineSeconds"] = json!(60);
-        web["spec"]["schedulePolicies"] =
-            json!([{"type": "EvenlySpread", "evenlySpread": {"topologies": [{"topology": {"zone": "a"}}]}}]);
-        web["spec"]["networkPolicy"] = json!({"enabled": true});
         web["spec"]["template"]["spec"]["drain"] = json!({"timeoutSeconds": 5});
         web["spec"]["template"]["spec"]["overlay"] =
             json!({"pod": {"metadata": {"labels": {"app.kubernetes.io/name": "b"}}}});
@@ -148,8 +145,6 @@ fn what_has_no_effect_is_named() {
             &message,
             &[
                 "spec.progressDeadlineSeconds",
-                "spec.schedulePolicies",
-                "spec.networkPolicy.enabled",
                 "spec.template.spec.drain",
                 "spec.template.spec.overlay.pod.metadata.labels[app.kubernetes.io/name]",
             ],

@@ -4,13 +4,14 @@ mod table;
 
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::harness::audit::{Audit, Request, count};
 use crate::harness::group::{PATIENCE, edit, manifest, settled};
 use crate::harness::storage::{self, Storage};
-use crate::harness::wait::eventually;
+use crate::harness::wait::{eventually, expect};
 use crate::harness::{self, Test};
 use table::{Promise, Table};
 
@@ -190,7 +191,14 @@ fn a_volume_costs_one_write_more_and_one_that_is_kept_none() {
         )
         .await;
 
-        // The first has the ordinal 1, from the surge, and the next one 0.
+        // The first of all had the ordinal 0; when its claims are gone, the next one has it.
+        for name in ["data-proxy-tiproxy-0", "log-proxy-tiproxy-0"] {
+            eventually(PATIENCE, "the claims of the first are gone", async || {
+                let found = test.api::<PersistentVolumeClaim>().get_opt(name).await;
+                expect(found.expect("claims can be read").is_none(), name)
+            })
+            .await;
+        }
         for replicas in [0, 1, 0] {
             edit(test, json!({ "replicas": replicas })).await;
             settled(test, replicas).await;
