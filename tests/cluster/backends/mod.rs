@@ -145,11 +145,19 @@ fn a_label_that_no_tidb_carries_is_told_and_corrected_without_a_restart() {
         .await;
         assert!(text.contains("label-name = \"\""), "{text}");
         group_becomes(test, "Ready", "True", "AllReady").await;
-        let after = pod(test).await;
-        assert_eq!(after.uid(), before.uid(), "nothing was restarted");
         let told = "core.pingcap.com/config-hash";
-        let config_map = test.api::<ConfigMap>().get("proxy-tiproxy-0").await.unwrap();
-        assert_eq!(after.annotations().get(told), config_map.annotations().get(told));
+        let after = eventually(PATIENCE, "the Pod was told", async || {
+            let config_map = test.api::<ConfigMap>().get("proxy-tiproxy-0").await.unwrap();
+            let pod = pod(test).await;
+            let (wanted, found) = (config_map.annotations().get(told), pod.annotations().get(told));
+            if wanted == found {
+                Ok(pod)
+            } else {
+                Err(format!("{found:?} instead of {wanted:?}"))
+            }
+        })
+        .await;
+        assert_eq!(after.uid(), before.uid(), "nothing was restarted");
         assert!(after.annotations().contains_key(told));
     });
 }

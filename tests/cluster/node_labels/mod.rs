@@ -28,8 +28,12 @@ fn value<'a>(labels: &'a toml_edit::Table, name: &str) -> Option<&'a str> {
 
 /// The labels that the configuration for a Pod should have from its node: none where the node names no zone.
 pub(crate) async fn expected(test: &Test, pod: &str) -> Vec<(&'static str, String)> {
-    let pod = test.api::<Pod>().get(pod).await.expect("a Pod");
-    let node = pod.spec.and_then(|spec| spec.node_name).expect("it is bound");
+    let node = eventually(PATIENCE, "the Pod is bound", async || {
+        let found = test.api::<Pod>().get_opt(pod).await.expect("Pods can be read");
+        let node = found.and_then(|found| found.spec?.node_name);
+        node.ok_or_else(|| format!("{pod} is not"))
+    })
+    .await;
     let node = Api::<Node>::all(test.client.clone())
         .get(&node)
         .await

@@ -58,6 +58,22 @@ fn pods_are_apart_on_nodes_without_zones_too() {
                 .await
                 .expect("a node can be made");
         }
+        // Until then the scheduler leaves a new node alone.
+        eventually(PATIENCE, "the nodes are ready", async || {
+            let mut waiting = Vec::new();
+            for name in &names {
+                let node = nodes.get(name).await.expect("the node is there");
+                let taints = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
+                waiting.extend(
+                    taints
+                        .into_iter()
+                        .map(|taint| taint.key)
+                        .filter(|key| key != "example.com/test"),
+                );
+            }
+            expect(waiting.is_empty(), waiting)
+        })
+        .await;
         let found = apart(test).await;
         for name in &names {
             nodes

@@ -40,6 +40,17 @@ pub(crate) const WRITERS: [(&str, &str, &str); 25] = [
 ];
 /// What else a Pod is made of; it is never changed.
 const POD_SPEC: (&str, &str, &str) = ("Pod", "spec", MANAGER_INSTANCE);
+/// What is written where there are volumes.
+const OF_CLAIMS: [(&str, &str, &str); 4] = [
+    ("PersistentVolumeClaim", "metadata.annotations", MANAGER_INSTANCE),
+    ("PersistentVolumeClaim", "metadata.labels", MANAGER_INSTANCE),
+    (
+        "PersistentVolumeClaim",
+        "metadata.ownerReferences",
+        MANAGER_INSTANCE,
+    ),
+    ("PersistentVolumeClaim", "spec", MANAGER_INSTANCE),
+];
 /// What the instance writes of a field that the group made.
 const FINALIZER: (&str, &str, &str) = ("TiProxy", "metadata.finalizers", MANAGER_INSTANCE);
 
@@ -71,7 +82,7 @@ pub(crate) fn written(entries: &[Entry]) -> BTreeSet<Written> {
 pub(crate) fn violations(entries: &[Entry]) -> Vec<String> {
     let known = |(kind, field, manager): &Written| {
         let this = (*kind, field.as_str(), *manager);
-        WRITERS.contains(&this) || this == POD_SPEC || this == FINALIZER
+        WRITERS.contains(&this) || OF_CLAIMS.contains(&this) || this == POD_SPEC || this == FINALIZER
     };
     let unknown = written(entries).into_iter().filter(|written| !known(written));
     unknown
