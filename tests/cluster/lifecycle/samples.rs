@@ -84,8 +84,11 @@ fn the_configuration_of_every_sample_is_exactly_as_expected() {
                     .replace("NAMESPACE", &test.namespace)
                     .replace("ORDINAL", &ordinal.to_string());
                 let mut expected: DocumentMut = expected.parse().expect("TOML");
-                for (label, text) in node_labels::expected(test, &name).await {
-                    expected["labels"][label] = value(text);
+                // Pods with volumes stay unbound: nobody provides any here.
+                if sample != "tidb-operator-v2" {
+                    for (label, text) in node_labels::expected(test, &name).await {
+                        expected["labels"][label] = value(text);
+                    }
                 }
                 let found = eventually(PATIENCE, "the place is written", async || {
                     let config_map = test.api::<ConfigMap>().get(&name).await.expect("it is there");
