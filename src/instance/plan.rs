@@ -1,130 +1,32 @@
 //! What to do next for one TiProxy. Pure: no client, no clock, no randomness.
 
+mod action;
+mod configuration;
 mod volumes;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use super::build::{
     self,
-    config_map::{CONFIG_FILE, config_map},
     manifest::manifest,
     tls::{Tls, tls},
 };
-use super::location::Location;
 use super::observe::Observed;
 use super::pod_state::PodState;
 use super::validate::{Instance, Invalid};
 use crate::api::name;
 use crate::ownership::Slot;
-use crate::proxy_config;
-use crate::runtime::write::{DeleteRule, Manifest, Target};
+use crate::runtime::write::Target;
+pub use action::{Action, DeleteReason, delete_rule};
+use configuration::told;
 pub use volumes::BINDING_PATIENCE;
 use volumes::{Obstacle, VolumePlan};
-
-/// One write; it carries all that its executor needs.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Holds the TiProxy until its Pod is gone.
-    AddFinalizer,
-    /// Lets the TiProxy go.
-    RemoveFinalizer,
-    /// Makes an ownerless `ConfigMap` of ours our own again.
-    AdoptConfigMap(Target),
-    /// Makes an ownerless Pod of ours our own again.
-    AdoptPod(Target),
-    /// Creates the `ConfigMap`.
-    CreateConfigMap(Box<ConfigMap>),
-    /// Replaces the content of the `ConfigMap`; it carries the resourceVersion that it was decided for.
-    ReplaceConfigMap(Box<ConfigMap>),
-    /// Deletes the `ConfigMap`.
-    DeleteConfigMap(Target),
-    /// Creates the claim of a volume.
-    CreateClaim(Box<PersistentVolumeClaim>),
-    /// Changes labels, annotations and owners of a claim.
-    PatchClaim {
-        /// The claim.
-        target: Target,
-        /// The merge patch of its metadata.
-        metadata: Map<String, Value>,
-    },
-    /// Makes a claim larger, or gives it another `VolumeAttributesClass`.
-    ChangeClaim {
-        /// The claim.
-        target: Target,
-        /// The merge patch of its spec.
-        spec: Value,
-    },
-    /// Deletes the claim of a volume that the TiProxy has no longer.
-    DeleteClaim(Target),
-    /// Creates the Pod.
-    CreatePod(Box<Manifest<Pod>>),
-    /// Changes labels and annotations of the Pod.
-    PatchPod {
-        /// The Pod.
-        target: Target,
-        /// The merge patch of its metadata.
-        metadata: Map<String, Value>,
-    },
-    /// Deletes the Pod.
-    DeletePod {
-        /// The Pod.
-        target: Target,
-        /// Seconds that it has to end.
-        grace_period_seconds: Option<u32>,
-        /// Why.
-        why: DeleteReason,
-    },
-}
-
-impl Action {
-    /// Whether it makes a claim that has no owner the TiProxy's own.
-    #[must_use]
-    pub fn adopts_claim(&self) -> bool {
-        let Self::PatchClaim { metadata, .. } = self else {
-            return false;
-        };
-        metadata
-            .get("ownerReferences")
-            .and_then(Value::as_array)
-            .is_some_and(|owners| owners.iter().any(|owner| owner["controller"] == true))
-    }
-
-    /// Whether what follows may be done although this was refused.
-    #[must_use]
-    pub fn is_independent(&self) -> bool {
-        matches!(self, Self::ChangeClaim { .. } | Self::DeleteClaim(_))
-    }
-}
-
-/// Why a Pod is deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeleteReason {
-    /// Its TiProxy is being deleted.
-    Deleted,
-    /// Its TiProxy asks for another Pod, under the same name.
-    Outdated,
-    /// It has failed, was evicted, or ended.
-    Failed,
-}
-
-/// How a Pod is deleted: only as it was read. That it is ours is a fact of its content, since an orphaned Pod keeps
-/// its UID and is ours no longer.
-#[must_use]
-pub fn delete_rule(grace_period_seconds: Option<u32>) -> DeleteRule {
-    DeleteRule {
-        resource_version: true,
-        grace_period_seconds,
-        propagation: None,
-    }
-}
 
 /// What to do, and what is waited for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -255,9 +157,9 @@ fn plan_new_pod(observed: &Observed, instance: &Instance, tls: &Tls) -> Plan {
         after,
         obstacle,
     } = volumes::plan(observed, instance);
-    actions.extend(plan_config_map(
+    actions.extend(configuration::write(
         observed,
-        desired_config_map(observed, instance, tls),
+        configuration::desired(observed, instance, tls),
         None,
     ));
     // An adopted one may say something else; the Pod must not start before that is put right.
@@ -320,9 +222,9 @@ fn plan_own_pod(observed: &Observed, instance: &Instance, tls: &Tls, pod: &Arc<P
         after,
         ..
     } = volumes::plan(observed, instance);
-    let config_actions = plan_config_map(
+    let config_actions = configuration::write(
         observed,
-        desired_config_map(observed, instance, tls),
+        configuration::desired(observed, instance, tls),
         Some(&state),
     );
     let config_map = match config_actions.as_slice() {
@@ -344,16 +246,6 @@ fn plan_own_pod(observed: &Observed, instance: &Instance, tls: &Tls, pod: &Arc<P
         recheck: volumes::recheck(observed, now).filter(|_| !state.is_ready()),
         ..Plan::default()
     }
-}
-
-/// The `ConfigMap` for where the Pod runs, or, as long as there is none, for where it would run.
-fn desired_config_map(observed: &Observed, instance: &Instance, tls: &Tls) -> ConfigMap {
-    let found = observed.config_map.ours().map(|found| &**found);
-    config_map(
-        instance,
-        tls,
-        &Location::of(instance, observed.location.as_ref(), found),
-    )
 }
 
 /// A Pod that runs is not given up before the claims of the next one are there: what refuses those takes no TiProxy away.
@@ -378,79 +270,6 @@ fn plan_replacement(observed: &Observed, instance: &Instance, pod: &Pod) -> Plan
         actions,
         ..Plan::waiting(format!("Pod {} is replaced", pod.name_any()))
     }
-}
-
-/// `reader` is the Pod that reads it already.
-fn plan_config_map(observed: &Observed, desired: ConfigMap, reader: Option<&PodState>) -> Vec<Action> {
-    match &observed.config_map {
-        Slot::Absent => vec![Action::CreateConfigMap(Box::new(desired))],
-        Slot::Adoptable(found) => Target::of(&**found)
-            .map(Action::AdoptConfigMap)
-            .into_iter()
-            .collect(),
-        Slot::Leftover(_) | Slot::Foreign(_) => Vec::new(),
-        Slot::Ours(found) => replacement(found, desired, reader)
-            .map(|config_map| Action::ReplaceConfigMap(Box::new(config_map)))
-            .into_iter()
-            .collect(),
-    }
-}
-
-/// The `ConfigMap` as it should be, if it is not; what others put on its metadata stays.
-///
-/// For a process that has read it, keys that are gone are written out as their defaults. One that runs has to be told
-/// of the change; one that is yet to start is not: the kubelet looks again when a container starts.
-fn replacement(found: &ConfigMap, mut desired: ConfigMap, reader: Option<&PodState>) -> Option<ConfigMap> {
-    if reader.is_some() {
-        bury(found, &mut desired);
-    }
-    let labels = desired.metadata.labels.unwrap_or_default();
-    let labelled = labels
-        .iter()
-        .all(|(key, value)| found.labels().get(key) == Some(value));
-    let says_the_same = found.data == desired.data;
-    if labelled && says_the_same && found.binary_data.is_none() {
-        return None;
-    }
-    let mut config_map = found.clone();
-    config_map.metadata.labels.get_or_insert_default().extend(labels);
-    let annotations = config_map.metadata.annotations.get_or_insert_default();
-    annotations.remove(name::ANNOTATION_NODE_LABELS);
-    annotations.extend(desired.metadata.annotations.unwrap_or_default());
-    if !says_the_same && reader.is_some_and(|pod| pod.running) {
-        let hash = config_hash(desired.data.as_ref());
-        annotations.insert(name::ANNOTATION_CONFIG_HASH.to_owned(), hash);
-    }
-    config_map.data = desired.data;
-    config_map.binary_data = None;
-    Some(config_map)
-}
-
-/// Adds to the configuration what has to be written for keys that are gone.
-fn bury(found: &ConfigMap, desired: &mut ConfigMap) {
-    let before = found.data.as_ref().and_then(|data| data.get(CONFIG_FILE));
-    let after = desired.data.as_mut().and_then(|data| data.get_mut(CONFIG_FILE));
-    if let (Some(before), Some(after)) = (before, after) {
-        *after = proxy_config::tombstones(before, after).toml;
-    }
-}
-
-fn config_hash(data: Option<&BTreeMap<String, String>>) -> String {
-    let text = data.and_then(|data| data.get(CONFIG_FILE)).map(String::as_str);
-    let digest = Sha256::digest(text.unwrap_or_default());
-    let number = digest
-        .iter()
-        .take(8)
-        .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    format!("{number:016x}")
-}
-
-/// What the Pod that reads a `ConfigMap` has to be told, if it was changed under a running one.
-fn told<K: ResourceExt>(object: &K) -> Option<&str> {
-    object
-        .annotations()
-        .get(name::ANNOTATION_CONFIG_HASH)
-        .map(String::as_str)
 }
 
 /// The metadata that the Pod should have and has not. The serving label is not among it: taking it away is how a

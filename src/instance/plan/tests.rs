@@ -49,7 +49,7 @@ fn at(target: &Target) -> String {
 /// The write that tells a running Pod of the configuration that this scene's `ConfigMap` will have.
 fn nudge(scene: &Scene) -> String {
     let config_map = scene.config_map.as_ref().unwrap();
-    nudge_to(&config_hash(config_map.data.as_ref()))
+    nudge_to(&configuration::config_hash(config_map.data.as_ref()))
 }
 
 fn nudge_to(hash: &str) -> String {
