@@ -2,8 +2,7 @@
 
 use kube::ResourceExt;
 
-use super::build::manifest::manifest;
-use super::build::tls::tls;
+use super::build::manifest::validate_overlay;
 use super::location::Labels;
 use super::volume::{self, InvalidVolume, Volume};
 use crate::api::{Discovery, TiProxy, TiProxySpec, name};
@@ -138,7 +137,7 @@ pub fn validate(instance: &TiProxy) -> Result<Instance, Invalid> {
         discovery,
         config,
     };
-    manifest(&instance, &tls(&instance))?;
+    validate_overlay(&instance)?;
     Ok(instance)
 }
 

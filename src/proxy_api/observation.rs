@@ -130,26 +130,33 @@ impl Answer {
 }
 
 #[cfg(test)]
+impl Answer {
+    /// Of TiDBs without connections, by whether each is healthy and its label fits.
+    pub(crate) fn of_backends(backends: &[(bool, Option<bool>)]) -> Self {
+        let backends = backends
+            .iter()
+            .enumerate()
+            .map(|(number, (is_healthy, label_fits))| {
+                let backend = Backend {
+                    is_healthy: *is_healthy,
+                    label_fits: *label_fits,
+                    connections: 0,
+                };
+                (number.to_string(), backend)
+            });
+        Self {
+            backends: backends.collect(),
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn only_healthy_backends_can_be_reached() {
-        let answer = |backends: &[(bool, Option<bool>)]| Answer {
-            backends: backends
-                .iter()
-                .enumerate()
-                .map(|(number, (is_healthy, label_fits))| {
-                    let backend = Backend {
-                        is_healthy: *is_healthy,
-                        label_fits: *label_fits,
-                        connections: 0,
-                    };
-                    (number.to_string(), backend)
-                })
-                .collect(),
-            ..Answer::default()
-        };
         for (backends, known, fits, differs, unjudged) in [
             (&[][..], false, false, false, false),
             (&[(false, Some(true))], true, false, false, false),
@@ -168,7 +175,7 @@ mod tests {
                 any_differs: differs,
                 any_unjudged: unjudged,
             };
-            assert_eq!(answer(backends).reach(), reach, "{backends:?}");
+            assert_eq!(Answer::of_backends(backends).reach(), reach, "{backends:?}");
             assert_eq!(reach.any_healthy(), fits || differs || unjudged);
         }
     }

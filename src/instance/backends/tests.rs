@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::instance::testing::{Scene, ago, now, tiproxy};
-use crate::proxy_api::{Backend, Observation, ProxyState};
+use crate::proxy_api::{Observation, ProxyState};
 
 const HEALTHY: Health = Health::Healthy;
 
@@ -21,21 +21,9 @@ fn answered(health: Health, backends: &[(bool, Option<bool>)]) -> ProxyState {
 }
 
 fn answered_at(at: Timestamp, health: Health, backends: &[(bool, Option<bool>)]) -> ProxyState {
-    let backends = backends
-        .iter()
-        .enumerate()
-        .map(|(number, (is_healthy, label_fits))| {
-            let backend = Backend {
-                is_healthy: *is_healthy,
-                label_fits: *label_fits,
-                connections: 0,
-            };
-            (number.to_string(), backend)
-        });
     let answer = Answer {
         health,
-        backends: backends.collect(),
-        ..Answer::default()
+        ..Answer::of_backends(backends)
     };
     ProxyState {
         observation: Some(Observation {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::super::validate::Instance;
 use super::config_map::CONFIG_FILE;
 use super::pod::{CONFIG_DIRECTORY, CONFIG_VOLUME, pod};
-use super::tls::Tls;
+use super::tls::{Tls, tls};
 use crate::api::name;
 use crate::pod_overlay::{self, OverlayError, Problem};
 use crate::runtime::write::Manifest;
@@ -26,6 +26,14 @@ pub fn manifest(instance: &Instance, tls: &Tls) -> Result<Manifest<Pod>, Overlay
     place(instance, &mut spec);
     check(instance, &base, &spec)?;
     Ok(manifest.with_spec(spec))
+}
+
+/// Whether [`manifest`] can be made. Without an overlay it can, and nothing is built to find that out.
+pub fn validate_overlay(instance: &Instance) -> Result<(), OverlayError> {
+    if overlay(instance).is_none() {
+        return Ok(());
+    }
+    manifest(instance, &tls(instance)).map(drop)
 }
 
 /// What the user lays over the Pod's spec; `None` when that is nothing.

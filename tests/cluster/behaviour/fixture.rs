@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use tiproxy_operator::api::{TiProxy, TiProxyGroup};
 
 use crate::harness::Test;
-use crate::harness::wait::eventually;
+use crate::harness::objects::Keep;
+use crate::harness::wait::{eventually, expect};
 
 /// How long anything may take on a slow machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
@@ -234,4 +235,18 @@ pub(crate) async fn edit(test: &Test, manifest: &Value, patch: Value) -> Dynamic
         .patch(name, &PatchParams::default(), &Patch::Merge(patch))
         .await
         .unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Waits until the namespace refuses a Pod that is not restricted.
+pub(crate) async fn restricts(test: &Test) {
+    let refused = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "refused"},
+        "spec": {"containers": [{"name": "a", "image": "a"}]}});
+    eventually(PATIENCE, "the rule is in force", async || {
+        let answer = test.create(&refused, Keep::No).await;
+        expect(
+            answer.is_err_and(|status| status.message.contains("PodSecurity")),
+            (),
+        )
+    })
+    .await;
 }

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
-use super::fixture::{PATIENCE, edit, get, group, is_ready, is_soon_true, pods};
+use super::fixture::{PATIENCE, edit, get, group, is_ready, is_soon_true, pods, restricts};
 use crate::harness;
 use crate::harness::Test;
 use crate::harness::cluster::repository;
@@ -67,16 +67,7 @@ fn pod_security_admits_our_pods_at_its_strictest() {
         ];
         let arguments = [&["label", "namespace", &test.namespace], &labels[..]].concat();
         test.kubectl.succeed(&arguments).await;
-        let refused = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "refused"},
-            "spec": {"containers": [{"name": "a", "image": "a"}]}});
-        eventually(PATIENCE, "the rule is in force", async || {
-            let answer = test.create(&refused, Keep::No).await;
-            expect(
-                answer.is_err_and(|status| status.message.contains("PodSecurity")),
-                (),
-            )
-        })
-        .await;
+        restricts(test).await;
         let _operator = test.start_operator().await;
         let mut web = group("web", 1);
         web["spec"]["template"]["spec"]["security"] =

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::behaviour::fixture::{
-    PATIENCE, becomes, edit, get, group, instances, is_ready, is_soon_true, pods, something_else, versions,
+    PATIENCE, becomes, edit, get, group, instances, is_ready, is_soon_true, pods, restricts, something_else,
+    versions,
 };
 use crate::harness;
-use crate::harness::objects::Keep;
 use crate::harness::wait::{eventually, expect};
 
 /// What is laid over the Pod's spec, and what the message must hold.
@@ -167,16 +167,7 @@ fn a_policy_that_denies_an_overlay_touches_nothing_and_is_asked_again() {
                 .await;
         };
         enforce("restricted").await;
-        let refused = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "refused"},
-            "spec": {"containers": [{"name": "a", "image": "a"}]}});
-        eventually(PATIENCE, "the rule is in force", async || {
-            let answer = test.create(&refused, Keep::No).await;
-            expect(
-                answer.is_err_and(|status| status.message.contains("PodSecurity")),
-                (),
-            )
-        })
-        .await;
+        restricts(test).await;
         let _operator = test.start_operator().await;
         let mut web = group("web", 2);
         web["spec"]["maxSurge"] = json!(0);

@@ -14,6 +14,13 @@ fn mounted(directory: &Directory, authority: &Authority) -> Mount {
     authority.mount(&directory.0.join("tls"), &authority.pair("tiproxy"))
 }
 
+/// The keys of an object of a server, and whether a client without a certificate, or with a foreign one, may come in.
+const ASKED_OF_CLIENTS: [(&[&str], bool, bool); 3] = [
+    (&["cert", "key"], true, true),
+    (&["ca", "cert", "key", "skip-ca"], true, false),
+    (&["ca", "cert", "key"], false, false),
+];
+
 pub(crate) async fn tls_is_offered_to_clients_and_not_demanded(line: Line) {
     let directory = Directory::new();
     let mount = mounted(&directory, &Authority::new("ca"));
@@ -36,11 +43,7 @@ pub(crate) async fn a_certificate_of_a_client_is_judged(line: Line) {
     let mount = mounted(&directory, &authority);
     let ours = authority.pair("client");
     let foreign = Authority::new("foreign").pair("client");
-    for (keys, without, with_foreign) in [
-        (&["cert", "key"][..], true, true),
-        (&["ca", "cert", "key", "skip-ca"], true, false),
-        (&["ca", "cert", "key"], false, false),
-    ] {
+    for (keys, without, with_foreign) in ASKED_OF_CLIENTS {
         let config = mount.object("server-tls", keys);
         let proxy = Start::config(&config).run(line).await.with_tidb().await;
         for (pair, allowed) in [
@@ -136,11 +139,7 @@ pub(crate) async fn the_api_port_with_tls(line: Line) {
     let mount = mounted(&directory, &authority);
     let ours = authority.pair("client");
     let foreign = Authority::new("foreign").pair("client");
-    for (keys, without, with_foreign) in [
-        (&["cert", "key"][..], true, true),
-        (&["ca", "cert", "key", "skip-ca"], true, false),
-        (&["ca", "cert", "key"], false, false),
-    ] {
+    for (keys, without, with_foreign) in ASKED_OF_CLIENTS {
         let mut start = Start::config(&mount.object("server-http-tls", keys));
         start.api_tls = Some(client(Some(&ours)));
         let proxy = start.run(line).await.with_tidb().await;
