@@ -53,6 +53,22 @@ pub(crate) struct World {
 pub(crate) struct Pass {
     pub(crate) plan: Plan,
     pub(crate) wrote: bool,
+    /// How long a status waits until it may be written; the operator looks again then.
+    pending: Option<Duration>,
+}
+
+impl Pass {
+    /// When the operator looks again although nothing happened.
+    fn recheck(&self) -> Option<Duration> {
+        [self.plan.recheck, self.pending].into_iter().flatten().min()
+    }
+}
+
+/// What became of a status.
+enum Reported {
+    Unchanged,
+    Pending(Duration),
+    Written,
 }
 
 fn revision_label<K: Resource>(object: &K) -> String {
@@ -464,11 +480,16 @@ impl World {
         let plan = plan(&observed, instance.as_ref(), self.now);
         check_plan(&observed, instance.as_ref(), &plan, self.now);
         let mut wrote = false;
+        let mut pending = None;
         let mut error = None;
         for (index, action) in plan.actions.iter().enumerate() {
             if crash == Some(index) {
                 self.restart();
-                return Some(Pass { plan, wrote });
+                return Some(Pass {
+                    plan,
+                    wrote,
+                    pending: None,
+                });
             }
             match self.carry_out(&observed, instance.as_ref().ok(), action) {
                 Ok(()) => wrote = true,
@@ -492,9 +513,13 @@ impl World {
             self.restart();
         } else if !conflict && !plan.releases() {
             let error = error.flatten();
-            wrote |= self.report(&observed, instance.as_ref(), &plan, error.as_ref());
+            match self.report(&observed, instance.as_ref(), &plan, error.as_ref()) {
+                Reported::Written => wrote = true,
+                Reported::Pending(wait) => pending = Some(wait),
+                Reported::Unchanged => {}
+            }
         }
-        Some(Pass { plan, wrote })
+        Some(Pass { plan, wrote, pending })
     }
 
     fn report(
@@ -503,11 +528,14 @@ impl World {
         instance: Result<&Instance, &Invalid>,
         plan: &Plan,
         error: Option<&ExecuteError>,
-    ) -> bool {
+    ) -> Reported {
         let report = status(observed, instance, plan, error, self.now);
         let stored = observed.object.status.clone().unwrap_or_default();
-        if report.status == stored || !report.after.is_zero() {
-            return false;
+        if report.status == stored {
+            return Reported::Unchanged;
+        }
+        if !report.after.is_zero() {
+            return Reported::Pending(report.after);
         }
         // What was written is not written again, also not a moment later, if it does not say for how long it holds.
         if plan
@@ -526,7 +554,7 @@ impl World {
         self.store(observed, report.status)
     }
 
-    fn store(&mut self, observed: &Observed, status: TiProxyStatus) -> bool {
+    fn store(&mut self, observed: &Observed, status: TiProxyStatus) -> Reported {
         let uid = observed.object.uid().unwrap_or_default();
         self.write(|state| {
             state.touch_instance(|instance| {
@@ -538,7 +566,7 @@ impl World {
         if self.sees_own_writes {
             self.horizons.instance = self.head();
         }
-        true
+        Reported::Written
     }
 
     /// One write by the API server's rules. `Err(None)` is a conflict that the next pass settles.
@@ -839,11 +867,12 @@ impl World {
             self.happen(&Event::End);
             self.bind();
             let pass = self.reconcile([0; 4], None);
-            let wait = pass.as_ref().and_then(|pass| pass.plan.recheck);
+            let wait = pass.as_ref().and_then(Pass::recheck);
             self.happen(&Event::Run);
             self.happen(&Event::Ready);
             let moved = format!("{:?}", self.state()) != before;
-            let idle = pass.is_none_or(|pass| pass.plan == Plan::default() && !pass.wrote);
+            let idle =
+                pass.is_none_or(|pass| pass.plan == Plan::default() && !pass.wrote && pass.pending.is_none());
             at_rest = if idle && !moved { at_rest + 1 } else { 0 };
             if at_rest == 3 {
                 return;
