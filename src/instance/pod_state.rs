@@ -23,6 +23,7 @@ pub struct PodState {
     /// What keeps it from becoming ready, when it is more than time.
     pub problem: Option<Problem>,
     ended_at: Option<Timestamp>,
+    created: Option<Timestamp>,
 }
 
 /// What keeps a Pod from becoming ready.
@@ -45,6 +46,16 @@ impl Problem {
 }
 
 impl PodState {
+    /// Whether no node fits because the scheduler has yet to see that claims are bound, in its words of them.
+    #[must_use]
+    pub fn waits_for_claims(&self) -> bool {
+        let words = "unbound immediate persistentvolumeclaims";
+        let problem = self.problem.as_ref();
+        problem.is_some_and(|problem| {
+            problem.reason == Reason::Unschedulable && problem.message.to_lowercase().contains(words)
+        })
+    }
+
     /// Reads a Pod.
     #[must_use]
     pub fn of(pod: &Pod) -> Self {
@@ -58,6 +69,7 @@ impl PodState {
             ended,
             running: is_running(pod),
             ready_since: ready_since(pod),
+            created: pod.meta().creation_timestamp.as_ref().map(|time| time.0),
             problem: problem(pod),
             ended_at: terminated
                 .or(status.start_time)
@@ -70,6 +82,14 @@ impl PodState {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.ready_since.is_some() && !self.terminating && !self.ended
+    }
+
+    /// How old it is.
+    #[must_use]
+    pub fn age(&self, now: Timestamp) -> Duration {
+        self.created
+            .and_then(|created| Duration::try_from(now.duration_since(created)).ok())
+            .unwrap_or_default()
     }
 
     /// How long ago it ended.

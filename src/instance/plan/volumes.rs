@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::super::build::volume::{STORAGE, claim, labels, owner};
 use super::super::claim_state::{Binding, ClaimState};
 use super::super::observe::{Observed, ObservedVolume};
+use super::super::pod_state::PodState;
 use super::super::validate::Instance;
 use super::super::volume::{Volume, retention};
 use super::Action;
@@ -136,7 +137,7 @@ pub(super) fn before_deletion(observed: &Observed) -> Vec<Action> {
     observed.claims.iter().filter_map(|claim| let_go(claim)).collect()
 }
 
-/// When a claim has waited too long for its volume, which no event tells.
+/// When a claim has waited too long for its volume, or a Pod for the scheduler to see that it has one; no event tells.
 pub(super) fn recheck(observed: &Observed, now: Timestamp) -> Option<Duration> {
     let pending = observed
         .volumes
@@ -144,8 +145,14 @@ pub(super) fn recheck(observed: &Observed, now: Timestamp) -> Option<Duration> {
         .filter_map(ObservedVolume::usable)
         .map(|claim| ClaimState::of(claim))
         .filter(|state| state.binding == Binding::Pending);
-    pending
-        .map(|state| BINDING_PATIENCE.saturating_sub(state.age(now)))
+    let pod = observed.pod.ours().map(|pod| PodState::of(pod));
+    let waiting = pod
+        .filter(|_| !observed.volumes.is_empty())
+        .filter(PodState::waits_for_claims);
+    let ages = pending
+        .map(|state| state.age(now))
+        .chain(waiting.map(|pod| pod.age(now)));
+    ages.map(|age| BINDING_PATIENCE.saturating_sub(age))
         .filter(|remaining| !remaining.is_zero())
         .min()
 }

@@ -17,6 +17,8 @@ pub(super) struct Verdict {
     count: usize,
     /// What is not as the spec asks for; the worst of it.
     trouble: Option<Progress>,
+    /// The scheduler still speaks of claims that were bound meanwhile.
+    outdated: Option<Progress>,
 }
 
 /// Judges the volumes; `None` for a TiProxy without, and for one that goes, whose volumes nobody waits for.
@@ -48,7 +50,15 @@ pub(super) fn judge(
     Some(Verdict {
         count: observed.volumes.len(),
         trouble: troubles.into_iter().next(),
+        outdated: pod.and_then(|pod| outdated(pod, now)),
     })
+}
+
+/// What a scheduler said of the volumes of a young Pod, which it will look at again.
+fn outdated(pod: &PodState, now: Timestamp) -> Option<Progress> {
+    let problem = pod.problem.as_ref()?;
+    let is_outdated = pod.waits_for_claims() && pod.age(now) < BINDING_PATIENCE;
+    is_outdated.then(|| Progress::working(Reason::VolumeNotBound, problem.message.clone()))
 }
 
 impl Verdict {
@@ -79,6 +89,7 @@ impl Verdict {
         self.trouble
             .as_ref()
             .filter(|trouble| trouble.reason == Reason::VolumeNotBound)
+            .or(self.outdated.as_ref())
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is said of volumes.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{brief, report};
@@ -122,6 +124,20 @@ fn a_claim_that_is_not_bound_is_named_with_what_to_do() {
         let old = scene.claim(DATA, &pending(60));
         check(&old, "Stalled", Reason::VolumeNotBound, message, told);
     }
+    // They were bound meanwhile, and the scheduler has yet to look again.
+    let told_bound = ("True", Reason::VolumesBound, BOUND);
+    let words = "Pod web-tiproxy-0 fits no node: 0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims";
+    let aged = |age: i64| unschedulable(unbound).pod(&json!({"metadata": {"creationTimestamp": ago(age)}}));
+    check(
+        &aged(50),
+        "Reconciling",
+        Reason::VolumeNotBound,
+        words,
+        told_bound,
+    );
+    check(&aged(60), "Stalled", Reason::Unschedulable, words, told_bound);
+    assert_eq!(aged(59).plan().recheck, Some(Duration::from_secs(1)));
+    assert_eq!(aged(60).plan().recheck, None);
     // It waits for a node, and it is not the volumes that keep it from one.
     check(
         &unschedulable("0/3 nodes are available: 3 Insufficient cpu.").claim(DATA, &pending(60)),
