@@ -110,6 +110,20 @@ reasons! {
     NotReady,
     /// The TiProxy is leaving.
     Leaving,
+    /// Clients are given time to leave.
+    Draining,
+    /// All clients have left, or were given all the time there is.
+    DrainComplete,
+    /// The Cluster asks for no suspension.
+    NotSuspended,
+    /// The node of a Pod does not end it.
+    PodLost,
+    /// TiProxy runs with the configuration that the spec asks for.
+    ConfigInEffect,
+    /// TiProxy does not run with the configuration that the spec asks for.
+    ConfigNotInEffect,
+    /// What TiProxy runs with cannot be read.
+    ConfigUnknown,
     /// Too few TiProxies are available.
     Unavailable,
     /// Enough TiProxies are available.

@@ -47,6 +47,8 @@ pub const ANNOTATION_TEMPLATE_KEYS: &str = "core.pingcap.com/template-keys";
 pub const ANNOTATION_TOPOLOGY: &str = "core.pingcap.com/topology";
 /// Seconds of drain in TiDB Operator v2's spelling.
 pub const ANNOTATION_DRAIN_SECONDS: &str = "core.pingcap.com/tiproxy-graceful-shutdown-delete-delay-seconds";
+/// On a Pod that leaves: since when, as in RFC 3339. It is written together with the loss of [`LABEL_SERVING`].
+pub const ANNOTATION_DRAIN_BEGIN: &str = "core.pingcap.com/tiproxy-graceful-shutdown-begin-time";
 /// On a `ConfigMap` that was changed while its Pod ran: the hash of the configuration. Its Pod is given the same, since
 /// the kubelet looks at the files of a Pod that changes at once, and at those of others after a minute or two.
 pub const ANNOTATION_CONFIG_HASH: &str = "core.pingcap.com/config-hash";

@@ -1,6 +1,7 @@
 //! What every TiProxy of a group is made from: `spec.template`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,10 @@ use super::volume::{Overlay, OverlayMetadata, Volume};
 
 /// The image used when `image` is absent.
 pub const DEFAULT_IMAGE: &str = "pingcap/tiproxy";
+/// How long clients have to leave when the spec does not say.
+const DEFAULT_DRAIN_TIMEOUT_SECONDS: u64 = 60;
+/// How long nobody connects before a TiProxy counts as empty, when the spec does not say.
+const DEFAULT_DRAIN_QUIET_SECONDS: u64 = 15;
 /// The SQL port used when the spec names none.
 pub const DEFAULT_SQL_PORT: u16 = 6000;
 /// The API port used when the spec names none.
@@ -83,6 +88,24 @@ pub struct TiProxyTemplateSpec {
 }
 
 impl TiProxyTemplateSpec {
+    /// How long clients have to leave; zero takes a TiProxy away at once.
+    #[must_use]
+    pub fn drain_timeout(&self) -> Duration {
+        let seconds = self.drain.as_ref().and_then(|drain| drain.timeout_seconds);
+        Duration::from_secs(seconds.map_or(DEFAULT_DRAIN_TIMEOUT_SECONDS, |seconds| {
+            u64::try_from(seconds).unwrap_or_default()
+        }))
+    }
+
+    /// How long nobody is connected and nobody connects before a TiProxy counts as empty.
+    #[must_use]
+    pub fn drain_quiet(&self) -> Duration {
+        let seconds = self.drain.as_ref().and_then(|drain| drain.quiet_seconds);
+        Duration::from_secs(seconds.map_or(DEFAULT_DRAIN_QUIET_SECONDS, |seconds| {
+            u64::try_from(seconds).unwrap_or_default()
+        }))
+    }
+
     /// The SQL port: `server.port.sql`, else `server.ports.client.port`, else 6000.
     #[must_use]
     pub fn sql_port(&self) -> u16 {

@@ -15,6 +15,6 @@ pub mod poller;
 mod proxies;
 mod tls;
 
-pub use observation::{Answer, Backend, Health, Observation, Reach};
+pub use observation::{Answer, Backend, ConfigReading, Health, Observation, Reach};
 pub use proxies::{Migrations, Proxies, ProxyState};
 pub use tls::{CertificateError, CertificateFiles};

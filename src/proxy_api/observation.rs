@@ -28,6 +28,15 @@ pub struct Answer {
     pub failed_migrations: u64,
 }
 
+/// Whether a TiProxy runs with the configuration in its `ConfigMap`, by what it said of what it runs with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigReading {
+    /// The [`fingerprint`](crate::proxy_config::fingerprint) of the configuration that it was compared with.
+    pub of: String,
+    /// The keys of that configuration that it does not run with.
+    pub differing: Vec<String>,
+}
+
 /// Whether a TiProxy calls itself healthy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Health {

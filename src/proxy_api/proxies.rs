@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::observation::{Answer, Health, Observation, Reach};
+use super::observation::{Answer, ConfigReading, Health, Observation, Reach};
 
 /// How often a changed number of connections is told.
 const CONNECTIONS_EVERY: SignedDuration = SignedDuration::from_secs(30);
@@ -27,6 +27,10 @@ pub struct ProxyState {
     pub connections: Option<u64>,
     /// Whether sessions can be moved to another TiDB.
     pub migrations: Migrations,
+    /// Since when no client has been connected and none has connected; `None` when that is not so, or not known.
+    pub quiet_since: Option<Timestamp>,
+    /// Whether it runs with the configuration in its `ConfigMap`; `None` when that has not been compared.
+    pub config: Option<ConfigReading>,
 }
 
 /// Whether sessions can be moved to another TiDB.

@@ -14,6 +14,7 @@ mod check;
 mod check_value;
 mod combination;
 mod diagnosis;
+mod fingerprint;
 mod hint;
 mod index;
 mod key;
@@ -31,6 +32,7 @@ mod write;
 
 pub use change::{ConfigChange, classify};
 pub use diagnosis::{Diagnosis, DiagnosisKind, Severity};
+pub use fingerprint::fingerprint;
 pub use key::{Effect, Key, Kind};
 pub use key_table::KEYS;
 pub use overlay::{Managed, Tls, TlsFiles};

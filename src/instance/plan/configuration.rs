@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
-use sha2::{Digest, Sha256};
 
 use super::super::build::config_map::{CONFIG_FILE, config_map};
 use super::super::build::tls::Tls;
@@ -85,12 +84,7 @@ fn bury(found: &ConfigMap, desired: &mut ConfigMap) {
 
 pub(super) fn config_hash(data: Option<&BTreeMap<String, String>>) -> String {
     let text = data.and_then(|data| data.get(CONFIG_FILE)).map(String::as_str);
-    let digest = Sha256::digest(text.unwrap_or_default());
-    let number = digest
-        .iter()
-        .take(8)
-        .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    format!("{number:016x}")
+    proxy_config::fingerprint(text.unwrap_or_default())
 }
 
 /// What the Pod that reads a `ConfigMap` has to be told, if it was changed under a running one.

@@ -345,6 +345,7 @@ fn asked(health: Health, backends: &[(&str, bool)], connections: u64) -> ProxySt
         }),
         connections: Some(connections),
         migrations: Migrations::Unknown,
+        ..ProxyState::default()
     }
 }
 
