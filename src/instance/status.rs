@@ -85,9 +85,11 @@ pub fn status(
         });
     }
     let mut before = stored.conditions.clone();
+    let drained = drain::drained(observed, plan, error.is_some(), &stored.conditions, now);
     before.retain(|condition| {
         let is = |kind: ConditionType| condition.type_ == kind.as_str();
-        !(is(ConditionType::Drained) || observed.volumes.is_empty() && is(ConditionType::VolumesReady))
+        let is_over = drained.is_none() && is(ConditionType::Drained);
+        !(is_over || observed.volumes.is_empty() && is(ConditionType::VolumesReady))
     });
     let others = backends
         .iter()
