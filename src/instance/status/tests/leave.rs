@@ -116,7 +116,9 @@ fn a_begin_that_was_not_written_is_not_told() {
 fn the_end_of_a_drain_is_told_only_where_somebody_was_cut_or_the_pod_stays_long() {
     for (what, reason, scene) in reasons() {
         let mut scene = scene.leaves(70);
-        scene.object.status = Some(report(&scene.clone().leaves(10), None).status);
+        let mut began = scene.clone();
+        began.now -= SignedDuration::from_secs(65);
+        scene.object.status = Some(report(&began, None).status);
         let cut = report(&scene, None);
         assert_eq!(drained(&cut), Some(("True", "DrainComplete")), "{what}");
         assert_eq!(
@@ -261,11 +263,9 @@ fn a_pod_that_its_node_does_not_end_is_lost() {
             message(&found, "Ready").contains("node node-1 has not ended it"),
             "{what}"
         );
-        assert_eq!(
-            (found.after, lost.plan().recheck),
-            (Duration::ZERO, None),
-            "{what}"
-        );
+        // Of one that is being deleted nothing is told in the first seconds.
+        assert!(found.after.is_zero() || what == "deleted", "{what}");
+        assert_eq!(lost.plan().recheck, None, "{what}");
         assert_eq!(lost.plan().actions, [], "{what}: never two Pods for one TiProxy");
     }
 }
