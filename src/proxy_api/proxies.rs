@@ -59,6 +59,24 @@ impl Proxies {
             .unwrap_or_default()
     }
 
+    /// How many clients were connected when the TiProxy in the Pod of this UID was asked last, if it answered.
+    #[must_use]
+    pub fn connections(&self, pod_uid: &str) -> Option<u64> {
+        let records = self.records();
+        let observation = records.get(pod_uid)?.state.observation.as_ref()?;
+        observation.answer.as_ref()?.connections
+    }
+
+    /// What TiProxies said, for tests elsewhere.
+    #[cfg(test)]
+    pub(crate) fn of<'a>(answers: impl IntoIterator<Item = (&'a str, Answer)>) -> Self {
+        let proxies = Self::default();
+        for (pod_uid, answer) in answers {
+            proxies.record(pod_uid, Some(answer), Timestamp::UNIX_EPOCH);
+        }
+        proxies
+    }
+
     /// Takes what became of an attempt to ask. Returns whether its controller should look again.
     pub(super) fn record(&self, pod_uid: &str, answer: Option<Answer>, now: Timestamp) -> bool {
         let mut records = self.records();

@@ -14,17 +14,19 @@ use tiproxy_operator::api::group::VolumeRetention;
 use tiproxy_operator::api::{TiProxy, TiProxyStatus, name};
 use tiproxy_operator::instance::build::owner_reference;
 use tiproxy_operator::instance::claim_state::{Binding, ClaimState};
+use tiproxy_operator::instance::drain;
 use tiproxy_operator::instance::observe::{Observed, ObservedVolume, claim_slot};
+use tiproxy_operator::instance::plan::leave::{Cause, End, cause};
 use tiproxy_operator::instance::plan::{Action, DeleteReason, Plan, delete_rule, plan};
-use tiproxy_operator::instance::pod_state::PodState;
+use tiproxy_operator::instance::pod_state::{PodState, is_running};
 use tiproxy_operator::instance::status::status;
 use tiproxy_operator::instance::validate::{Instance, Invalid, validate};
 use tiproxy_operator::instance::volume::retention;
 use tiproxy_operator::ownership::Slot;
 use tiproxy_operator::problem::ExecuteError;
-use tiproxy_operator::proxy_api::ProxyState;
 
-use crate::event::{Deletion, Event};
+use crate::event::{Begin, Deletion, Event};
+use crate::proxy::Proxy;
 use crate::state::{INSTANCE, POD, Refused, State, belongs, controller, has_ended, is_watched, phase};
 
 /// How far back the operator's watches of each kind are.
@@ -47,6 +49,10 @@ pub(crate) struct World {
     revisions: BTreeMap<String, String>,
     /// UIDs of Pods that were orphaned on purpose.
     orphaned: BTreeSet<String>,
+    /// The process in the Pod.
+    proxy: Proxy,
+    /// UIDs of Pods whose label or begin somebody has changed by hand.
+    vandalised: BTreeSet<String>,
 }
 
 /// What one pass did.
@@ -114,6 +120,8 @@ impl World {
             sees_own_writes,
             revisions: BTreeMap::new(),
             orphaned: BTreeSet::new(),
+            proxy: Proxy::default(),
+            vandalised: BTreeSet::new(),
         };
         world.happen(&Event::Recreate);
         world
@@ -150,17 +158,16 @@ impl World {
             }
             Event::Restart => self.restart(),
             Event::Advance(seconds) => self.advance(Duration::from_secs(seconds)),
-            Event::Run => {
-                if self.is_mountable() {
-                    self.become_phase("Pending", json!({"phase": "Running"}));
-                }
-            }
+            Event::Run => self.run(),
             Event::Ready => self.become_ready(),
-            Event::Unready => self.touch_pod(|pod| {
-                if phase(pod) == "Running" {
-                    set_status(pod, json!({"phase": "Running"}));
-                }
-            }),
+            Event::Unready => {
+                let since = self.proxy.started;
+                self.touch_pod(|pod| {
+                    if is_running(pod) {
+                        set_status(pod, running(since));
+                    }
+                });
+            }
             Event::Evict => self.touch_pod(|pod| {
                 set_status(
                     pod,
@@ -214,6 +221,15 @@ impl World {
             | Event::Volumes(_)
             | Event::Retain(_) => self.happen_to_volumes(event),
             Event::RemoveForeign => self.remove_foreign(),
+            Event::Suspend(_)
+            | Event::Offline(_)
+            | Event::Drain(_)
+            | Event::Clients(_)
+            | Event::Reach(_)
+            | Event::Poll
+            | Event::Crash
+            | Event::Begin(_)
+            | Event::Serve(_) => self.happen_to_clients(event),
             Event::Pause(paused) => self.write(|state| state.cluster_paused = paused),
             Event::Version(version) => self.write(|state| {
                 state.touch_instance(|instance| {
@@ -240,6 +256,80 @@ impl World {
                 });
             }),
             Event::Recreate => self.recreate(),
+        }
+    }
+
+    fn happen_to_clients(&mut self, event: &Event) {
+        let now = self.now;
+        match *event {
+            Event::Suspend(suspended) => self.write(|state| state.cluster_suspended = suspended),
+            Event::Offline(offline) => self.write(|state| {
+                state.touch_instance(|instance| instance.spec.offline = offline.then_some(true));
+            }),
+            Event::Drain(which) => self.write(|state| {
+                let drain = serde_json::from_value(drain_of(which)).expect("a drain");
+                state.touch_instance(|instance| instance.spec.template.drain = drain);
+            }),
+            Event::Clients(clients) => self.proxy.serve(clients),
+            Event::Reach(reachable) => self.proxy.reachable = reachable,
+            Event::Poll => {
+                if let Some(uid) = self
+                    .pod()
+                    .filter(|pod| is_running(pod))
+                    .and_then(ResourceExt::uid)
+                {
+                    self.proxy.ask(&uid, now);
+                }
+            }
+            Event::Crash => {
+                if self.pod().is_some_and(is_running) {
+                    self.proxy.serve(0);
+                    let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+                    self.touch_pod(|pod| {
+                        set_status(
+                            pod,
+                            json!({"phase": "Running", "containerStatuses": [container(&waiting)]}),
+                        )
+                    });
+                }
+            }
+            Event::Begin(begin) => {
+                self.vandalised.extend(self.pod().and_then(ResourceExt::uid));
+                self.touch_pod(|pod| {
+                    let annotations = pod.annotations_mut();
+                    let text = match begin {
+                        None => {
+                            annotations.remove(name::ANNOTATION_DRAIN_BEGIN);
+                            return;
+                        }
+                        Some(Begin::Unreadable) => "soon".to_owned(),
+                        Some(Begin::In(seconds)) => (now + SignedDuration::from_secs(seconds)).to_string(),
+                    };
+                    annotations.insert(name::ANNOTATION_DRAIN_BEGIN.to_owned(), text);
+                });
+            }
+            Event::Serve(serving) => {
+                self.vandalised.extend(self.pod().and_then(ResourceExt::uid));
+                self.touch_pod(|pod| {
+                    let labels = pod.labels_mut();
+                    if serving {
+                        labels.insert(name::LABEL_SERVING.to_owned(), "true".to_owned());
+                    } else {
+                        labels.remove(name::LABEL_SERVING);
+                    }
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// The kubelet starts what is to run, or starts it again.
+    fn run(&mut self) {
+        let may = |pod: &Pod| !has_ended(pod) && !is_running(pod);
+        if self.is_mountable() && self.pod().is_some_and(may) {
+            self.proxy.start(self.now);
+            let since = self.now;
+            self.touch_pod(|pod| set_status(pod, running(since)));
         }
     }
 
@@ -324,11 +414,10 @@ impl World {
     }
 
     fn become_ready(&mut self) {
-        let ready = json!({
-            "phase": "Running",
-            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": Time(self.now)}],
-        });
-        let may = |pod: &Pod| phase(pod) == "Running" && !PodState::of(pod).is_ready();
+        let mut ready = running(self.proxy.started);
+        ready["conditions"] =
+            json!([{"type": "Ready", "status": "True", "lastTransitionTime": Time(self.now)}]);
+        let may = |pod: &Pod| is_running(pod) && !PodState::of(pod).is_ready();
         if self.pod().is_some_and(may) {
             self.become_phase("Running", ready);
         }
@@ -462,13 +551,18 @@ impl World {
                 .cloned()
                 .map(Arc::new)
                 .collect(),
-            pod: Slot::of(pod.map(Arc::new), &uid, mark),
             config_map: Slot::of(config_map.map(Arc::new), &uid, mark),
             paused: self.state().cluster_paused,
             failures: self.failures,
             failed_mounts: Vec::new(),
             location,
-            proxy: ProxyState::default(),
+            suspended: self.state().cluster_suspended,
+            proxy: pod
+                .as_ref()
+                .map(|pod| self.proxy.told(&pod.uid().unwrap_or_default()))
+                .unwrap_or_default(),
+            other_proxies: BTreeMap::new(),
+            pod: Slot::of(pod.map(Arc::new), &uid, mark),
             object,
         })
     }
@@ -642,7 +736,10 @@ impl World {
                 target,
                 grace_period_seconds,
                 ..
-            } => state.delete_pod(target, delete_rule(*grace_period_seconds).resource_version, now),
+            } => {
+                let rule = delete_rule(*grace_period_seconds);
+                state.delete_pod(target, rule.resource_version, rule.grace_period_seconds, now)
+            }
         };
         if result == Err(Refused) {
             return Err(self.refused(&uid, action));
@@ -797,11 +894,13 @@ impl World {
             Action::CreatePod(pod) => {
                 assert!(left.is_empty(), "a second Pod beside {left:?}");
                 assert!(belongs(&pod.object, &uid) && pod.object.name_any() == POD);
-                assert!(observed.object.metadata.deletion_timestamp.is_none());
+                assert_eq!(cause(observed), None, "a Pod that nobody wants is made");
             }
             // A patch carries the UID only: it may meet a Pod of ours that was orphaned meanwhile.
-            Action::PatchPod { .. } => {
-                assert!(pod.is_some_and(|pod| belongs(pod, &uid) || self.is_orphan(pod)));
+            Action::PatchPod { metadata, .. } => {
+                let pod = pod.expect("what is changed");
+                assert!(belongs(pod, &uid) || self.is_orphan(pod));
+                self.check_patch(pod, metadata);
             }
             Action::DeletePod { why, .. } => {
                 let pod = pod.expect("what is deleted");
@@ -834,10 +933,19 @@ impl World {
         let uid = observed.object.uid().unwrap_or_default();
         let pod_uid = pod.uid().unwrap_or_default();
         assert!(belongs(pod, &uid), "a foreign or orphaned Pod is deleted");
-        match why {
-            DeleteReason::Deleted => assert!(observed.object.metadata.deletion_timestamp.is_some()),
-            DeleteReason::Failed => assert!(has_ended(pod), "a Pod that runs is deleted as ended"),
-            DeleteReason::Outdated => {
+        let (cause, end) = match why {
+            DeleteReason::Failed => {
+                assert!(has_ended(pod), "a Pod that runs is deleted as ended");
+                return;
+            }
+            DeleteReason::Left { cause, end } => (cause, end),
+        };
+        let object = &observed.object;
+        match cause {
+            Cause::Deleted => assert!(object.metadata.deletion_timestamp.is_some()),
+            Cause::Offline => assert_eq!(object.spec.offline, Some(true)),
+            Cause::Suspended => assert!(self.state().cluster_suspended),
+            Cause::Outdated => {
                 let wanted = &instance.expect("a valid TiProxy").revision;
                 assert_ne!(
                     self.revisions.get(&pod_uid),
@@ -845,6 +953,47 @@ impl World {
                     "an up-to-date Pod is replaced"
                 );
             }
+        }
+        self.check_end(object, pod, end);
+    }
+
+    /// A Pod that runs goes when its clients have left or their time is over, and not before.
+    fn check_end(&self, object: &TiProxy, pod: &Pod, end: End) {
+        let template = &object.spec.template;
+        let begin = drain::begin(pod, self.now);
+        let is_over = |begin, wait| self.now >= drain::after(begin, wait);
+        let is_hidden = !drain::is_serving(pod);
+        match end {
+            End::NothingRan | End::Stopped => assert!(!is_running(pod), "{end:?}"),
+            End::Undrained => assert!(template.drain_timeout().is_zero()),
+            End::Deadline { .. } => {
+                let begin = begin.expect("a begin");
+                assert!(is_over(begin, template.drain_timeout()), "{begin}");
+                assert!(is_hidden || self.vandalised.contains(&pod.uid().unwrap_or_default()));
+            }
+            End::Drained => {
+                let uid = pod.uid().unwrap_or_default();
+                let quiet = self.proxy.told(&uid).quiet_since.expect("a quiet TiProxy");
+                let since = quiet.max(begin.expect("a begin"));
+                assert!(is_over(since, template.drain_quiet()), "{since}");
+                assert!(is_hidden, "it takes new clients");
+            }
+        }
+    }
+
+    /// A leave that has begun keeps its begin, and takes the Pod out of service in the same write.
+    fn check_patch(&self, pod: &Pod, metadata: &serde_json::Map<String, Value>) {
+        match drain::turn(metadata) {
+            Some(drain::Turn::Began(begin)) => {
+                assert_eq!(begin, drain::whole_seconds(self.now));
+                assert_eq!(metadata["labels"], json!({name::LABEL_SERVING: null}));
+                let before = drain::begin(pod, self.now);
+                assert!(before.is_none() || !self.sees_own_writes, "the time begins anew");
+            }
+            Some(drain::Turn::Revived) => {
+                assert_eq!(metadata["labels"][name::LABEL_SERVING], json!("true"));
+            }
+            None => {}
         }
     }
 
@@ -870,6 +1019,7 @@ impl World {
             let wait = pass.as_ref().and_then(Pass::recheck);
             self.happen(&Event::Run);
             self.happen(&Event::Ready);
+            self.happen(&Event::Poll);
             let moved = format!("{:?}", self.state()) != before;
             let idle =
                 pass.is_none_or(|pass| pass.plan == Plan::default() && !pass.wrote && pass.pending.is_none());
@@ -903,6 +1053,10 @@ impl World {
             "it is not let go: {state:#?}"
         );
         assert_eq!(object.finalizers(), [name::FINALIZER]);
+        if object.spec.offline == Some(true) || state.cluster_suspended {
+            self.check_none(object);
+            return;
+        }
         let (pod, config_map) = (&state.pods[POD], &state.config_maps[POD]);
         assert!(belongs(pod, &uid) && belongs(config_map, &uid));
         assert!(PodState::of(pod).is_ready());
@@ -933,6 +1087,34 @@ impl World {
             ("True", object.metadata.generation)
         );
         assert_eq!(Some(ready.last_transition_time.0), PodState::of(pod).ready_since);
+        assert!(!drain::is_marked(pod), "it is still on its way out");
+        assert!(drain::is_serving(pod) || self.vandalised.contains(&pod.uid().unwrap_or_default()));
+        assert_eq!(status.drain, None);
+    }
+
+    /// Where there is to be no Pod there is none, and the status says why.
+    fn check_none(&self, object: &TiProxy) {
+        let uid = object.uid().unwrap_or_default();
+        assert_eq!(self.state().names_of_pods(&uid), Vec::<String>::new());
+        let status = object.status.as_ref().expect("a status");
+        let is = |kind: &str| {
+            let found = status.conditions.iter().find(|condition| condition.type_ == kind);
+            found.map(|found| (found.status.as_str(), found.reason.as_str()))
+        };
+        let is_suspended = self.state().cluster_suspended;
+        let is_offline = object.spec.offline == Some(true);
+        let reason = if is_offline { "Leaving" } else { "Suspended" };
+        assert_eq!(is("Ready"), Some(("False", reason)));
+        let suspended = if is_suspended {
+            ("True", "Suspended")
+        } else {
+            ("False", "NotSuspended")
+        };
+        assert_eq!(is("Suspended"), Some(suspended));
+        assert_eq!(
+            (is("Drained"), status.drain.clone(), status.replicas),
+            (None, None, Some(0))
+        );
     }
 }
 
@@ -970,9 +1152,17 @@ fn check_plan(observed: &Observed, instance: Result<&Instance, &Invalid>, found:
         "the same input gives another plan"
     );
     let going = observed.object.metadata.deletion_timestamp.is_some();
-    if !going && (observed.paused || instance.is_err()) {
+    if !going && observed.paused {
         assert_eq!(found.actions, [], "nothing may be done");
     }
+    if cause(observed).is_none() && instance.is_err() {
+        let revives = |action: &Action| matches!(action, Action::PatchPod { metadata, .. } if drain::turn(metadata) == Some(drain::Turn::Revived));
+        assert!(found.actions.iter().all(revives), "nothing else may be done");
+    }
+    let touches_config =
+        |action: &Action| matches!(action, Action::ReplaceConfigMap(_) | Action::CreateConfigMap(_));
+    assert!(found.leaving.is_none() || !found.actions.iter().any(touches_config));
+    check_deadline(observed, found, now);
     let pods = found.actions.iter().filter(|action| {
         matches!(
             action,
@@ -988,6 +1178,57 @@ fn check_plan(observed: &Observed, instance: Result<&Instance, &Invalid>, found:
                 .find(|pod| pod.uid().as_deref() == Some(&target.uid));
             assert!(seen.is_some_and(|pod| pod.resource_version() == target.resource_version));
         }
+    }
+}
+
+/// Whatever else is known: at the deadline a Pod that has to leave is deleted.
+fn check_deadline(observed: &Observed, found: &Plan, now: Timestamp) {
+    let Some(cause) = cause(observed) else { return };
+    let finalizers = observed.object.finalizers();
+    let has = |finalizer: &str| finalizers.iter().any(|found| found == finalizer);
+    if cause == Cause::Deleted && (has("orphan") || !has(name::FINALIZER))
+        || cause != Cause::Deleted && observed.paused
+    {
+        return;
+    }
+    for pod in observed
+        .pods
+        .iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+    {
+        let timeout = observed.object.spec.template.drain_timeout();
+        let is_over = drain::begin(pod, now).is_some_and(|begin| now >= drain::after(begin, timeout));
+        let is_deleted = found.actions.iter().any(
+            |action| matches!(action, Action::DeletePod { target, .. } if Some(&target.uid) == pod.uid().as_ref()),
+        );
+        assert!(is_deleted || !is_over && is_running(pod), "{found:#?}");
+        assert!(
+            is_deleted
+                || found
+                    .recheck
+                    .is_some_and(|wait| wait <= timeout.max(Duration::from_secs(1)) + Duration::from_mins(1))
+        );
+    }
+}
+
+/// The status of a Pod whose container runs since then.
+fn running(since: Timestamp) -> Value {
+    let running = json!({"running": {"startedAt": Time(since)}});
+    json!({"phase": "Running", "containerStatuses": [container(&running)]})
+}
+
+fn container(state: &Value) -> Value {
+    json!({"name": "tiproxy", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state})
+}
+
+/// How long clients have to leave.
+fn drain_of(which: u8) -> Value {
+    match which {
+        0 => Value::Null,
+        1 => json!({"timeoutSeconds": 0}),
+        2 => json!({"timeoutSeconds": 5, "quietSeconds": 0}),
+        3 => json!({"timeoutSeconds": 600}),
+        _ => json!({"timeoutSeconds": 30, "quietSeconds": 60}),
     }
 }
 

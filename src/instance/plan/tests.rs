@@ -38,7 +38,13 @@ fn in_words(action: &Action) -> String {
             target,
             grace_period_seconds,
             why,
-        } => format!("delete pod {} {why:?} in {grace_period_seconds:?}", at(target)),
+        } => {
+            let why = match why {
+                DeleteReason::Failed => "Failed".to_owned(),
+                DeleteReason::Left { cause, end } => format!("{cause:?} {end:?}"),
+            };
+            format!("delete pod {} {why} in {grace_period_seconds:?}", at(target))
+        }
     }
 }
 
@@ -283,7 +289,7 @@ fn ownerless_objects_of_ours_are_adopted_and_others_left_alone() {
 fn an_outdated_pod_goes_before_its_config_map_changes() {
     let outdated = || Scene::ready().object(&json!({"spec": {"version": OTHER_VERSION}}));
     let replaced = Some("Pod web-tiproxy-0 is replaced");
-    let delete = "delete pod uid-pod@20 Outdated in Some(55)";
+    let delete = "delete pod uid-pod@20 Outdated Undrained in Some(55)";
     check("outdated", &outdated(), &[delete], replaced);
     check(
         "outdated, and the ConfigMap is gone",
@@ -316,7 +322,7 @@ fn an_outdated_pod_goes_before_its_config_map_changes() {
             "preStop": {"sleepSeconds": 1}, "config": "[proxy]\ngraceful-wait-before-shutdown = 2\n\
              graceful-close-conn-timeout = 3\n",
         }})),
-        &["delete pod uid-pod@20 Outdated in Some(36)"],
+        &["delete pod uid-pod@20 Outdated Undrained in Some(36)"],
         replaced,
     );
 }
@@ -325,7 +331,10 @@ fn an_outdated_pod_goes_before_its_config_map_changes() {
 fn what_needs_no_new_pod_restarts_nothing() {
     let ready = Scene::ready;
     for (what, changes) in [
-        ("offline", json!({"spec": {"offline": true}})),
+        (
+            "time for clients to leave",
+            json!({"spec": {"drain": {"timeoutSeconds": 600}}}),
+        ),
         ("a label", json!({"metadata": {"labels": {"mine": "1"}}})),
         (
             "an annotation",
@@ -448,9 +457,9 @@ fn an_ended_pod_is_replaced_after_a_pause_that_doubles() {
 fn deletion_waits_for_the_pod_only() {
     let ready = Scene::ready;
     let remove = "remove finalizer";
-    let delete = "delete pod uid-pod@20 Deleted in Some(55)";
+    let delete = "delete pod uid-pod@20 Deleted Undrained in Some(55)";
     let delete_config = "delete config map uid-config@30";
-    let ending = Some("its Pod is ending");
+    let ending = Some("Pod web-tiproxy-0 is ending");
     for finalizers in [
         &[name::FINALIZER][..],
         &[name::FINALIZER, "foregroundDeletion"],
@@ -477,7 +486,7 @@ fn deletion_waits_for_the_pod_only() {
     check(
         "with a spec that cannot be carried out",
         &deleted().object(&json!({"spec": {"config": "labels={\"", "discovery": null}})),
-        &["delete pod uid-pod@20 Deleted in None"],
+        &["delete pod uid-pod@20 Deleted Undrained in None"],
         ending,
     );
     check(
@@ -538,4 +547,5 @@ fn a_spec_that_cannot_be_carried_out_leaves_alone_what_runs() {
     }
 }
 
+mod leave;
 mod volumes;
