@@ -106,7 +106,10 @@ fn taken(key: &Key, value: &Value) -> Value {
         }
         (Kind::NonEmptyTexts, Value::Array(texts)) => {
             let mut seen = BTreeSet::new();
-            let trimmed = texts.iter().filter_map(|node| node.value.as_text()).map(str::trim);
+            let trimmed = texts
+                .iter()
+                .filter_map(|node| node.value.as_text())
+                .map(str::trim);
             let once = trimmed.filter(|text| seen.insert(*text));
             Value::Array(once.map(|text| Node::from(Value::text(text))).collect())
         }
@@ -210,7 +213,10 @@ routing-policy = 'prefer-idle'
             ("proxy.backend-healthy-keepalive.idle = \"1m\"", &[]),
             ("log.level = \"INFO\"", &[]),
             ("log.level = \"\"", &["log.level"]),
-            ("security.sql-tls.min-tls-version = \"\"", &["security.sql-tls.min-tls-version"]),
+            (
+                "security.sql-tls.min-tls-version = \"\"",
+                &["security.sql-tls.min-tls-version"],
+            ),
             ("labels = { a = \"b\", c = \"\" }", &["labels.a"]),
             ("balance = { policy = \"\", routing-policy = \"\" }", &[]),
             ("balance.policy = \"location\"", &["balance.policy"]),
@@ -219,7 +225,10 @@ routing-policy = 'prefer-idle'
                 "[[proxy.backend-clusters]]\nname = \"a\"\npd-addrs = \"b:1\"",
                 &["proxy.backend-clusters"],
             ),
-            ("LABELS.a = \"b\"\n[Log]\nLevel = \"warn\"", &["labels.a", "log.level"]),
+            (
+                "LABELS.a = \"b\"\n[Log]\nLevel = \"warn\"",
+                &["labels.a", "log.level"],
+            ),
         ] {
             assert_eq!(at_rest(wanted, V26), differing, "{wanted}");
         }
@@ -232,23 +241,36 @@ routing-policy = 'prefer-idle'
                 "proxy.high-memory-usage-reject-threshold = 0.5",
                 "proxy.high-memory-usage-reject-threshold = 0.2",
             ),
-            ("proxy.max-connections = 1", "proxy.high-memory-usage-reject-threshold = 0.0"),
+            (
+                "proxy.max-connections = 1",
+                "proxy.high-memory-usage-reject-threshold = 0.0",
+            ),
             (
                 "proxy.fail-backend-list = [\"a\", \"b\"]",
                 "proxy.fail-backend-list = [\" a \", \"b\", \"a\"]",
             ),
-            ("balance.cpu.migrations-per-second = 2.0", "balance.cpu.migrations-per-second = 2"),
+            (
+                "balance.cpu.migrations-per-second = 2.0",
+                "balance.cpu.migrations-per-second = 2",
+            ),
             (
                 "[[proxy.backend-clusters]]\nname = \"a\"\npd-addrs = \"b:1\"",
                 "proxy.backend-clusters = [{ name = \"a\", pd-addrs = \"b:1\", ns-servers = [] }]",
             ),
-            ("labels = { a = \"\", b = \"c\", d = \"e\" }", "labels = { a = \"\", b = \"c\" }"),
+            (
+                "labels = { a = \"\", b = \"c\", d = \"e\" }",
+                "labels = { a = \"\", b = \"c\" }",
+            ),
         ] {
             let differing = not_in_effect(effective, wanted, V26);
             assert_eq!(differing, Some(Vec::new()), "{effective} for {wanted}");
         }
         let gone = not_in_effect("labels = { a = \"b\" }", "labels = { a = \"\" }", V26);
-        assert_eq!(gone, Some(vec!["labels.a".to_owned()]), "a label to be taken away");
+        assert_eq!(
+            gone,
+            Some(vec!["labels.a".to_owned()]),
+            "a label to be taken away"
+        );
     }
 
     #[test]
@@ -274,7 +296,11 @@ routing-policy = 'prefer-idle'
             (Some("v1.3.3"), &both),
             (
                 Some("v26.3.1"),
-                &["proxy.failover-timeout", "proxy.max-connections", "proxy.public-endpoints"],
+                &[
+                    "proxy.failover-timeout",
+                    "proxy.max-connections",
+                    "proxy.public-endpoints",
+                ],
             ),
             // What it shows, it knows.
             (Some("nightly"), &both),
@@ -287,7 +313,11 @@ routing-policy = 'prefer-idle'
     #[test]
     fn what_is_no_configuration_says_nothing() {
         for effective in ["", " \n", "\"service not ready\"", "<html>"] {
-            assert_eq!(not_in_effect(effective, "labels.a = \"b\"", V26), None, "{effective}");
+            assert_eq!(
+                not_in_effect(effective, "labels.a = \"b\"", V26),
+                None,
+                "{effective}"
+            );
         }
         assert_eq!(not_in_effect(AT_REST, "not TOML", V26), None);
         assert_eq!(at_rest("", V26), [""; 0]);
