@@ -13,6 +13,9 @@ mod exposition;
 mod observation;
 pub mod poller;
 mod proxies;
+pub mod question;
+mod schedule;
+mod target;
 mod tls;
 
 pub use observation::{Answer, Backend, ConfigReading, Health, Observation, Reach};
