@@ -1,7 +1,7 @@
 //! Fields that are accepted and that this version does not act on yet: nothing is ignored silently.
 
 use crate::api::name::ANNOTATION_DRAIN_SECONDS;
-use crate::api::template::{ConfigUpdateStrategy, TiProxyTemplateSpec};
+use crate::api::template::TiProxyTemplateSpec;
 use crate::api::{Cluster, TiProxyGroup};
 use crate::instance::volume;
 use crate::template_metadata::is_reserved_label;
@@ -77,11 +77,7 @@ fn spec_fields(group: &TiProxyGroup) -> Vec<String> {
     .collect()
 }
 
-fn template_fields(template: &TiProxyTemplateSpec) -> [(bool, &'static str); 3] {
-    let wants_reload = template
-        .update_strategy
-        .as_ref()
-        .is_some_and(|strategy| strategy.config == Some(ConfigUpdateStrategy::HotReload));
+fn template_fields(template: &TiProxyTemplateSpec) -> [(bool, &'static str); 2] {
     let overlay = template.overlay.as_ref();
     let names_pod = overlay
         .and_then(|overlay| overlay.pod.as_ref()?.metadata.as_ref())
@@ -90,10 +86,6 @@ fn template_fields(template: &TiProxyTemplateSpec) -> [(bool, &'static str); 3] 
         (
             template.drain.is_some(),
             "spec.template.spec.drain (TiProxies leave at once, after their preStop sleep)",
-        ),
-        (
-            wants_reload,
-            "spec.template.spec.updateStrategy.config HotReload (every change of the configuration rolls)",
         ),
         (
             names_pod,
@@ -127,7 +119,7 @@ mod tests {
         assert_eq!(
             of(
                 json!({"schedulePolicies": [], "podDisruptionBudget": {"enabled": true}, "networkPolicy": {"enabled": true}}),
-                json!({"volumes": []})
+                json!({"volumes": [], "updateStrategy": {"config": "HotReload"}})
             ),
             Vec::<String>::new()
         );
@@ -156,11 +148,6 @@ mod tests {
                 json!({}),
                 json!({"drain": {"timeoutSeconds": 5}}),
                 "spec.template.spec.drain",
-            ),
-            (
-                json!({}),
-                json!({"updateStrategy": {"config": "HotReload"}}),
-                "spec.template.spec.updateStrategy.config",
             ),
             (
                 json!({}),

@@ -19,6 +19,7 @@ mod hint;
 mod index;
 mod key;
 mod key_table;
+mod meaning;
 mod overlay;
 mod parse;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use diagnosis::{Diagnosis, DiagnosisKind, Severity};
 pub use fingerprint::fingerprint;
 pub use key::{Effect, Key, Kind};
 pub use key_table::KEYS;
+pub use meaning::{label_path, meaning, text_in_meaning};
 pub use overlay::{Managed, Tls, TlsFiles};
 pub use text::MAX_CONFIG_BYTES;
 pub use tombstone::{Tombstones, tombstones};
