@@ -10,6 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
 use super::backends::{Backends, backends};
+use super::config_applied;
 use super::mount_problem::mount_problem;
 use super::observe::Observed;
 use super::plan::Plan;
@@ -89,10 +90,14 @@ pub fn status(
             observed.proxy.migrations,
             meta.generation,
         )])
+        .chain([config_applied::condition(observed, instance, plan, now)])
         .chain(volumes.map(|volumes| volumes.condition(meta.generation)));
     let mut conditions = condition::merge(&before, new.into_iter().chain(others), now);
     if let Some(ready_since) = pod.as_ref().and_then(|pod| pod.ready_since) {
         start_ready_at(&mut conditions, ready_since);
+    }
+    if error.is_none() {
+        config_applied::start_anew(&mut conditions, observed, plan, now);
     }
     let is_ready = condition::is_true(&conditions, ConditionType::Ready.as_str());
     let update_revision = instance.ok().map(|instance| instance.revision.clone());
