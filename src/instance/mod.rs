@@ -7,6 +7,7 @@ pub mod backends;
 pub mod belonging;
 pub mod build;
 pub mod claim_state;
+pub mod config_applied;
 pub mod drain;
 pub mod execute;
 pub mod failed_mount;

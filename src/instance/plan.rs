@@ -1,14 +1,14 @@
 //! What to do next for one TiProxy. Pure: no client, no clock, no randomness.
 
 mod action;
-mod configuration;
+pub(super) mod configuration;
 pub mod leave;
 mod volumes;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use serde_json::{Map, Value, json};
@@ -27,7 +27,6 @@ use crate::api::name;
 use crate::ownership::Slot;
 use crate::runtime::write::Target;
 pub use action::{Action, DeleteReason, delete_rule};
-use configuration::told;
 use leave::{Cause, End, Leaving};
 pub use volumes::BINDING_PATIENCE;
 use volumes::{Obstacle, VolumePlan};
@@ -68,6 +67,12 @@ impl Plan {
             } => Some(*end),
             _ => None,
         })
+    }
+
+    /// The `ConfigMap` as it writes it, if it does.
+    #[must_use]
+    pub fn config_map(&self) -> Option<&ConfigMap> {
+        configuration::written(&self.actions)
     }
 
     fn waiting(message: String) -> Self {
@@ -187,10 +192,11 @@ fn plan_new_pod(observed: &Observed, instance: &Instance, tls: &Tls) -> Plan {
     // An adopted one may say something else; the Pod must not start before that is put right.
     if obstacle.is_none() && matches!(observed.config_map, Slot::Absent | Slot::Ours(_)) {
         // It reads all that was written for its predecessor.
-        let hash = observed.config_map.ours().and_then(|found| told(&**found));
+        let found = observed.config_map.ours();
+        let hash = found.and_then(|found| configuration::told_from_birth(found));
         // Validation has laid the overlay over it already, so that it can be.
         let pod = manifest(instance, tls).ok().map(|pod| match hash {
-            Some(hash) => pod.with_annotation(name::ANNOTATION_CONFIG_HASH, hash),
+            Some(hash) => pod.with_annotation(name::ANNOTATION_CONFIG_HASH, &hash),
             None => pod,
         });
         actions.extend(pod.map(|pod| Action::CreatePod(Box::new(pod))));
@@ -249,11 +255,8 @@ fn plan_own_pod(observed: &Observed, instance: &Instance, tls: &Tls, pod: &Arc<P
         configuration::desired(observed, instance, tls),
         Some(&state),
     );
-    let config_map = match config_actions.as_slice() {
-        [Action::ReplaceConfigMap(config_map)] => Some(&**config_map),
-        _ => observed.config_map.ours().map(|found| &**found),
-    };
-    let nudge = config_map.and_then(|config_map| told(config_map).map(ToOwned::to_owned));
+    let written = configuration::written(&config_actions);
+    let (nudge, recheck_config) = configuration::nudge(observed, written, pod, now);
     actions.extend(config_actions);
     let metadata = pod_metadata_patch(instance, tls, pod, nudge.as_deref());
     if let Some(metadata) = leave::revived(pod, metadata) {
@@ -272,8 +275,9 @@ fn plan_own_pod(observed: &Observed, instance: &Instance, tls: &Tls, pod: &Arc<P
         ]
         .into_iter()
         .flatten()
-        .min()
-        .filter(|_| !state.is_ready()),
+        .filter(|_| !state.is_ready())
+        .chain(recheck_config)
+        .min(),
         ..Plan::default()
     }
 }
@@ -333,7 +337,7 @@ fn pod_metadata_patch(
             }
         }
     }
-    if let Some(hash) = nudge.filter(|hash| told(pod) != Some(hash)) {
+    if let Some(hash) = nudge {
         let annotations = patch.entry("annotations").or_insert_with(|| json!({}));
         if let Some(annotations) = annotations.as_object_mut() {
             annotations.insert(name::ANNOTATION_CONFIG_HASH.to_owned(), json!(hash));

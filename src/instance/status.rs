@@ -11,6 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
 use super::backends::{Backends, backends};
+use super::config_applied;
 use super::drain::connections;
 use super::mount_problem::mount_problem;
 use super::observe::Observed;
@@ -99,6 +100,7 @@ pub fn status(
             observed.proxy.migrations,
             meta.generation,
         )])
+        .chain([config_applied::condition(observed, instance, plan, now)])
         .chain(volumes.map(|volumes| volumes.condition(meta.generation)))
         .chain([drain::suspended(observed)])
         .chain(drain::drained(
@@ -111,6 +113,9 @@ pub fn status(
     let mut conditions = condition::merge(&before, new.into_iter().chain(others), now);
     if let Some(ready_since) = pod.as_ref().and_then(|pod| pod.ready_since) {
         start_ready_at(&mut conditions, ready_since);
+    }
+    if error.is_none() {
+        config_applied::start_anew(&mut conditions, observed, plan, now);
     }
     let is_ready = condition::is_true(&conditions, ConditionType::Ready.as_str());
     let update_revision = instance.ok().map(|instance| instance.revision.clone());

@@ -20,6 +20,7 @@ mod in_effect;
 mod index;
 mod key;
 mod key_table;
+mod meaning;
 mod overlay;
 mod parse;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use fingerprint::fingerprint;
 pub use in_effect::not_in_effect;
 pub use key::{Effect, Key, Kind};
 pub use key_table::KEYS;
+pub use meaning::{label_path, meaning, text_in_meaning};
 pub use overlay::{Managed, Tls, TlsFiles};
 pub use text::MAX_CONFIG_BYTES;
 pub use tombstone::{Tombstones, tombstones};

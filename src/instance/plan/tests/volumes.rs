@@ -187,10 +187,11 @@ fn claims_change_in_place_as_far_as_kubernetes_changes_them() {
     both.object.spec.template.volumes.as_mut().unwrap()[0].volume_attributes_class_name =
         Some("gold".to_owned());
     check("both", &both, &[gold, grow], None);
+    let told = super::nudge(&both);
     check(
         "what can be refused comes last",
         &both.clone().no_config_map(),
-        &["create config map web-tiproxy-0", gold, grow],
+        &["create config map web-tiproxy-0", &told, gold, grow],
         None,
     );
     check(
