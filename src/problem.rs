@@ -30,6 +30,8 @@ pub enum State {
     Working,
     /// Somebody has to change something.
     Stalled,
+    /// The Cluster asks for nothing to run, and nothing runs.
+    Suspended,
 }
 
 impl Progress {
@@ -59,6 +61,16 @@ impl Progress {
         Self {
             state: State::Stalled,
             reason,
+            message: message.into(),
+        }
+    }
+
+    /// Nothing runs, as the Cluster asks.
+    #[must_use]
+    pub fn suspended(message: impl Into<String>) -> Self {
+        Self {
+            state: State::Suspended,
+            reason: Reason::Suspended,
             message: message.into(),
         }
     }

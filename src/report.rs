@@ -5,7 +5,7 @@ use kube::Resource;
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::{TiProxy, TiProxyGroup};
-use crate::group::plan::Why;
+use crate::group::plan::{Exit, Why};
 use crate::instance::plan::DeleteReason;
 use crate::runtime::condition::find;
 use crate::runtime::event::{Events, Notice, Severity};
@@ -34,19 +34,34 @@ impl Reporter {
         );
     }
 
-    /// A TiProxy was deleted.
-    pub fn instance_deleted(&self, group: &TiProxyGroup, name: &str, why: Why) {
+    /// A TiProxy was told to leave, or deleted.
+    pub fn instance_leaves(&self, group: &TiProxyGroup, name: &str, why: Why, by: Exit) {
         let why = match why {
             Why::ScaleIn => "the group has more TiProxies than asked for",
             Why::Roll => "it does not follow the template, and its replacement is there or on its way",
             Why::Lost => "its node is gone",
         };
+        let (reason, action, what) = match by {
+            Exit::Drain => ("TiProxyLeaving", "Drain", "is leaving"),
+            Exit::Delete => ("TiProxyDeleted", "Delete", "was deleted"),
+        };
         self.tell(
             group,
             Severity::Normal,
-            "TiProxyDeleted",
-            "Delete",
-            format!("deleted TiProxy {name}: {why}"),
+            reason,
+            action,
+            format!("TiProxy {name} {what}: {why}"),
+        );
+    }
+
+    /// A TiProxy that was leaving stays.
+    pub fn instance_revived(&self, group: &TiProxyGroup, name: &str) {
+        self.tell(
+            group,
+            Severity::Normal,
+            "TiProxyRevived",
+            "Revive",
+            format!("TiProxy {name} was leaving and is needed again: it stays"),
         );
     }
 
