@@ -29,6 +29,7 @@ pub(crate) mod history;
 pub(crate) mod kubectl;
 pub(crate) mod metrics_api;
 pub(crate) mod namespace;
+pub(crate) mod node;
 pub(crate) mod objects;
 pub(crate) mod operator;
 pub(crate) mod responder;

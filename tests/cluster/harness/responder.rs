@@ -146,6 +146,16 @@ impl Responder {
     pub(crate) fn marked(&self) -> Option<Value> {
         self.state.lock().unwrap().marked.clone()
     }
+
+    /// Marks it unhealthy, as a user does.
+    pub(crate) fn mark(&self, reason: &str) {
+        self.state.lock().unwrap().marked = Some(reason.into());
+    }
+
+    /// Forgets that it was marked, as a new process does.
+    pub(crate) fn forget(&self) {
+        self.state.lock().unwrap().marked = None;
+    }
 }
 
 impl State {
