@@ -18,11 +18,14 @@ mod budget;
 #[path = "../tls/combination.rs"]
 mod combination;
 mod crash;
+mod drain;
 mod group_objects;
 mod harness;
 mod harness_test;
 mod lifecycle;
 mod node_labels;
+mod nodes;
 mod overlay;
 mod placement;
+mod random;
 mod volume;

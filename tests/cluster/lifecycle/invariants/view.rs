@@ -5,6 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 use serde_json::Value;
+use tiproxy_operator::api::name::ANNOTATION_DRAIN_BEGIN;
 
 use crate::lifecycle::document::meaning;
 
@@ -121,7 +122,22 @@ pub(crate) fn ready_since(object: &DynamicObject) -> Option<i64> {
 /// Whether a Pod serves, as it is stored.
 pub(crate) fn is_pod_ready(pod: &DynamicObject) -> bool {
     let ready = condition(pod, "Ready").is_some_and(|ready| ready["status"] == "True");
-    ready && !is_leaving(pod) && !has_ended(pod)
+    ready && !is_leaving(pod) && !has_ended(pod) && !is_marked(pod)
+}
+
+/// Whether a Pod carries a time since when it leaves.
+pub(crate) fn is_marked(pod: &DynamicObject) -> bool {
+    pod.annotations().contains_key(ANNOTATION_DRAIN_BEGIN)
+}
+
+/// Whether a TiProxy says that its node is dead.
+pub(crate) fn is_lost(instance: &DynamicObject) -> bool {
+    condition(instance, "Ready").is_some_and(|ready| ready["reason"] == "PodLost")
+}
+
+/// Whether a Cluster asks for its compute to be suspended.
+pub(crate) fn is_suspended(cluster: &DynamicObject) -> bool {
+    cluster.data["spec"]["suspendAction"]["suspendCompute"] == true
 }
 
 /// Whether a Pod will not run again.
