@@ -16,13 +16,10 @@
 mod certificates;
 #[path = "../../../tls/combination.rs"]
 mod combination;
-mod etcd;
-mod http;
-mod mysql;
 mod subject;
-mod tidb;
-mod wait;
 mod world;
+
+use tiproxy_standin::testing::{etcd, http, mysql, tidb, wait};
 
 mod check;
 mod client;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tiproxy_standin::flags::Line;
+use tiproxy_standin::testing::free_port;
 
 use crate::http::Endpoint;
 use crate::wait::{eventually, expect};
@@ -47,12 +47,6 @@ impl Drop for Directory {
             let _ = fs::remove_dir_all(&self.0);
         }
     }
-}
-
-/// A port that was free a moment ago; the system does not hand it out again at once.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// A TiProxy with its surroundings; dropping it kills it.
