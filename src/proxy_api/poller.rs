@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::client::{AskError, Client, Obedience, Said};
 use super::proxies::Heard;
 use super::question::Order;
-use super::schedule::{Outcome, Schedule};
-use super::target::{Target, targets};
+use super::schedule::{Attention, Outcome, Schedule};
+use super::target::{Target, Wanted, targets};
 use crate::api::TiProxy;
 use crate::context::Context;
 use crate::metrics::Metrics;
@@ -74,7 +74,7 @@ impl Poller {
 
     fn ask(&self, context: &Context, target: Target) -> impl Future<Output = Asked> + Send + use<> + 'static {
         let client = Arc::clone(&self.client);
-        let fingerprint = target.wanted.as_ref().map(|wanted| wanted.fingerprint());
+        let fingerprint = target.wanted.as_ref().map(Wanted::fingerprint);
         let question = context
             .proxies
             .question(&target.pod_uid, target.state.leaves, fingerprint.as_deref());
@@ -99,8 +99,8 @@ impl Poller {
             result,
             took,
         } = asked;
-        let outcome = result.as_ref().map_or_else(AskError::as_str, |_| "ok");
-        self.metrics.proxy_asked(outcome, took);
+        let label = result.as_ref().map_or_else(AskError::as_str, |_| "ok");
+        self.metrics.proxy_asked(label, took);
         if let Err(error) = &result {
             tell(&target, error, "TiProxy does not answer");
         }
@@ -113,14 +113,20 @@ impl Poller {
             reply.map(|reply| reply.heard),
             context.clock.now(),
         );
-        let is_unsettled = context
+        let attention = if target.state.leaves || unmarked {
+            Attention::Urgent
+        } else if context
             .proxies
-            .is_unsettled(&target.pod_uid, fingerprint.as_deref());
+            .is_unsettled(&target.pod_uid, fingerprint.as_deref())
+        {
+            Attention::Settling
+        } else {
+            Attention::Usual
+        };
         let outcome = Outcome {
-            is_news,
             answered,
-            is_urgent: target.state.leaves || unmarked,
-            is_unsettled,
+            is_news,
+            attention,
         };
         if is_news {
             queue.add(target.instance);

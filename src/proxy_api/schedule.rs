@@ -34,14 +34,23 @@ struct Entry {
 /// What an attempt to ask says about the next one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outcome {
-    /// Something has changed.
-    pub(super) is_news: bool,
     /// It answered.
     pub(super) answered: bool,
-    /// Every second counts: it leaves, or stays after all and is about to say so.
-    pub(super) is_urgent: bool,
+    /// Something has changed.
+    pub(super) is_news: bool,
+    /// How closely it has to be followed.
+    pub(super) attention: Attention,
+}
+
+/// How closely a TiProxy has to be followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attention {
+    /// As always.
+    Usual,
     /// It runs with another configuration than it should.
-    pub(super) is_unsettled: bool,
+    Settling,
+    /// Each second counts: it leaves, or is to take back that it does.
+    Urgent,
 }
 
 impl Schedule {
@@ -121,24 +130,24 @@ impl Entry {
     }
 
     fn delay(&mut self, outcome: Outcome, most: Duration, now: Instant) -> Duration {
-        self.unsettled_since = outcome.is_unsettled.then(|| self.unsettled_since.unwrap_or(now));
+        let is_unsettled = outcome.attention == Attention::Settling;
+        self.unsettled_since = is_unsettled.then(|| self.unsettled_since.unwrap_or(now));
         let settles = self
             .unsettled_since
             .is_some_and(|since| now.duration_since(since) < SETTLING_FOR);
-        let is_close = outcome.is_urgent || settles && outcome.answered;
+        let close = match (outcome.attention, outcome.answered) {
+            (Attention::Urgent, true) => Some(LEAVING),
+            (Attention::Urgent, false) => Some(LEAVING_UNANSWERED),
+            (Attention::Settling, true) if settles => Some(SETTLING),
+            (Attention::Settling | Attention::Usual, _) => None,
+        };
         // What follows begins anew.
-        self.asked = if outcome.is_news || is_close {
+        self.asked = if outcome.is_news || close.is_some() {
             0
         } else {
             self.asked.saturating_add(1)
         };
-        let delay = match (outcome.is_urgent, outcome.answered) {
-            (true, true) => LEAVING,
-            (true, false) => LEAVING_UNANSWERED,
-            (false, _) if is_close => SETTLING,
-            (false, _) => delay_after(self.asked, most),
-        };
-        delay.min(most)
+        close.map_or_else(|| delay_after(self.asked, most), |close| close.min(most))
     }
 }
 
@@ -180,10 +189,9 @@ mod tests {
     }
 
     const ALIKE: Outcome = Outcome {
-        is_news: false,
         answered: true,
-        is_urgent: false,
-        is_unsettled: false,
+        is_news: false,
+        attention: Attention::Usual,
     };
     const NEWS: Outcome = Outcome {
         is_news: true,
@@ -220,9 +228,13 @@ mod tests {
     #[test]
     fn one_that_leaves_is_asked_every_second_or_three_when_it_does_not_answer() {
         let found = asked(20, |second| Outcome {
-            is_urgent: second < 12,
             answered: !(4..10).contains(&second),
-            ..ALIKE
+            is_news: false,
+            attention: if second < 12 {
+                Attention::Urgent
+            } else {
+                Attention::Usual
+            },
         });
         assert_eq!(found, [0, 1, 2, 3, 4, 7, 10, 11, 12, 16]);
     }
@@ -230,14 +242,18 @@ mod tests {
     #[test]
     fn a_configuration_is_waited_for_closely_for_twenty_seconds() {
         let found = asked(120, |second| Outcome {
-            is_unsettled: second < 100,
+            attention: if second < 100 {
+                Attention::Settling
+            } else {
+                Attention::Usual
+            },
             ..ALIKE
         });
         let close: Vec<u64> = (0..=20).step_by(2).collect();
         assert_eq!(found, [&close[..], &[24, 32, 47, 62, 77, 92, 107]].concat());
         let found = asked(30, |second| Outcome {
-            is_unsettled: true,
             answered: second == 0,
+            attention: Attention::Settling,
             ..ALIKE
         });
         assert_eq!(
