@@ -26,6 +26,7 @@ mod world;
 
 mod check;
 mod client;
+mod key;
 mod matrix;
 
 /// Each check as a test of either line.
