@@ -87,6 +87,9 @@ pub(crate) fn pod_inputs(instance: &DynamicObject) -> Value {
             meaning.retain(counts);
             fields.insert("config".to_owned(), meaning.into_iter().collect());
         }
+        // Nothing that counts is as good as nothing.
+        fields.retain(|_, value| value.as_array().is_none_or(|list| !list.is_empty()));
+        fields.retain(|_, value| value.as_object().is_none_or(|object| !object.is_empty()));
         // A volume grows and changes its class under a running Pod.
         let volumes = fields.get_mut("volumes").and_then(Value::as_array_mut);
         for volume in volumes.into_iter().flatten().filter_map(Value::as_object_mut) {

@@ -23,6 +23,7 @@ use tiproxy_standin::testing::{etcd, http, mysql, tidb, wait};
 
 mod check;
 mod client;
+mod key;
 mod matrix;
 
 /// Each check as a test of either line.
