@@ -48,6 +48,7 @@ pub(super) struct Told {
     ready_since: Timestamp,
     restarts: u32,
     state: Value,
+    last_state: Value,
 }
 
 impl Told {
@@ -59,6 +60,7 @@ impl Told {
             ready_since: now,
             restarts: 0,
             state: json!({"waiting": {"reason": "ContainerCreating"}}),
+            last_state: json!({}),
         }
     }
 }
@@ -76,15 +78,13 @@ impl Life {
             let pod = self.pod.borrow().clone();
             let process = container::start(&self.program, &pod, &self.root, &log);
             let mut process = process.unwrap_or_else(|error| panic!("{}: {error}", pod.name_any()));
-            self.tell(
-                json!({"running": {"startedAt": Timestamp::now().to_string()}}),
-                false,
-            )
-            .await;
+            self.tell(json!({"running": {"startedAt": second(Timestamp::now())}}), false)
+                .await;
             if !self.run(&mut process).await {
                 self.end(process).await;
                 break;
             }
+            self.told.last_state = terminated(&mut process).await;
             self.told.restarts += 1;
             self.tell(
                 json!({"waiting": {"reason": "CrashLoopBackOff", "message": "its process has ended"}}),
@@ -153,7 +153,11 @@ impl Life {
                     let pod = self.pod.borrow().clone();
                     let passes = container::passes(probe, &pod, self.address).await;
                     other = if passes == self.told.ready { 0 } else { other + 1 };
-                    let threshold = if passes { probe.success_threshold.unwrap_or(1) } else { probe.failure_threshold.unwrap_or(3) };
+                    let threshold = if passes {
+                        probe.success_threshold.unwrap_or(1)
+                    } else {
+                        probe.failure_threshold.unwrap_or(3)
+                    };
                     if other >= threshold {
                         other = 0;
                         self.tell_ready(passes).await;
@@ -187,15 +191,8 @@ impl Life {
                 process.kill().await.expect("a child can be killed");
             }
         }
-        let status = process.wait().await.ok();
-        let code = status.and_then(|status| status.code()).unwrap_or(137);
-        let reason = if code == 0 { "Completed" } else { "Error" };
-        let now = Timestamp::now().to_string();
-        self.tell(
-            json!({"terminated": {"exitCode": code, "reason": reason, "finishedAt": now}}),
-            false,
-        )
-        .await;
+        let state = terminated(&mut process).await;
+        self.tell(state, false).await;
     }
 
     /// Whether the process ends before a time after the begin, which the Pod says and may change.
@@ -260,6 +257,18 @@ impl Life {
     }
 }
 
+/// The state of a container whose process has ended.
+async fn terminated(process: &mut Child) -> Value {
+    let status = process.wait().await.ok();
+    // Killed by a signal, as a shell says it.
+    let code = status.and_then(|status| status.code()).unwrap_or(137);
+    json!({"terminated": {
+        "exitCode": code,
+        "reason": if code == 0 { "Completed" } else { "Error" },
+        "finishedAt": second(Timestamp::now()),
+    }})
+}
+
 fn grace(pod: &Pod) -> Duration {
     let seconds = pod.metadata.deletion_grace_period_seconds.unwrap_or(30);
     Duration::from_secs(seconds.try_into().unwrap_or(0))
@@ -267,13 +276,21 @@ fn grace(pod: &Pod) -> Duration {
 
 fn status(pod: &Pod, address: Ipv4Addr, told: &Told) -> Value {
     let container = container(pod);
-    let condition = |kind: &str, holds: bool, since: Timestamp| json!({"type": kind, "status": if holds { "True" } else { "False" }, "lastTransitionTime": second(since)});
+    let condition = |kind: &str, holds: bool, since: Timestamp| {
+        let status = if holds { "True" } else { "False" };
+        json!({"type": kind, "status": status, "lastTransitionTime": second(since)})
+    };
     let is_over = told.state.get("terminated").is_some();
     let is_running = told.state.get("running").is_some();
+    let phase = match (is_over, is_running || told.restarts > 0) {
+        (true, _) => "Succeeded",
+        (false, true) => "Running",
+        (false, false) => "Pending",
+    };
     json!({
         "metadata": {"uid": pod.uid()},
         "status": {
-            "phase": if is_over { "Succeeded" } else if is_running || told.restarts > 0 { "Running" } else { "Pending" },
+            "phase": phase,
             "startTime": second(told.started),
             "hostIP": "127.0.0.1",
             "podIP": address,
@@ -291,6 +308,7 @@ fn status(pod: &Pod, address: Ipv4Addr, told: &Told) -> Value {
                 "started": is_running,
                 "restartCount": told.restarts,
                 "state": told.state,
+                "lastState": told.last_state,
             }],
         },
     })

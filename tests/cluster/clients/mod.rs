@@ -6,6 +6,7 @@
 mod container;
 mod deadline;
 mod kubelet;
+mod kubelet_test;
 mod life;
 mod load;
 mod program;

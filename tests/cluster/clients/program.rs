@@ -122,8 +122,11 @@ impl Surroundings {
 fn the_stand_in_is_a_process_of_its_own() {
     if let Ok(arguments) = env::var(ARGUMENTS) {
         let arguments: Vec<String> = serde_json::from_str(&arguments).expect("a list of texts");
-        tiproxy_standin::process::main(&Flags::parse_from(arguments)).expect("it starts");
-        return;
+        let ended = tiproxy_standin::process::main(&Flags::parse_from(arguments));
+        let Err(error) = ended else { return };
+        // As its own program does; a panic would have another code.
+        eprintln!("Error: fail to create server: {error}");
+        std::process::exit(1);
     }
     let command = Program::StandIn.command(&["--config-info".to_owned(), "json".to_owned()]);
     let output = command.into_std().output().expect("it can be started");
