@@ -36,8 +36,12 @@ impl Cluster {
         let plan = plan::plan(&view, self.now);
         if !self.paused {
             self.tell_leavers(&group, &plan);
+            let mut taken = BTreeSet::new();
             for action in &plan.actions {
-                self.check_group_action(&view, action);
+                self.check_group_action(&view, &taken, action);
+                if let Action::Leave { target, .. } | Action::Recreate { target } = action {
+                    taken.insert(target.name.clone());
+                }
                 self.carry_out_group(&group, action);
             }
         }
@@ -160,7 +164,7 @@ impl Cluster {
     }
 
     /// The rules (a), (b) and (d), by what is true now.
-    fn check_group_action(&self, view: &plan::Observed, action: &Action) {
+    fn check_group_action(&self, view: &plan::Observed, taken: &BTreeSet<String>, action: &Action) {
         let limit = view.replicas + view.limits.max_surge();
         match action {
             Action::Create { .. } => {
@@ -174,7 +178,7 @@ impl Cluster {
             }
             Action::Leave { target, .. } | Action::Recreate { target } => {
                 self.check_target(target);
-                self.check_floor(view, target);
+                self.check_floor(view, taken, target);
             }
             Action::Revive { target } | Action::UpdateInPlace { target } | Action::Remove { target } => {
                 self.check_target(target);
@@ -190,18 +194,12 @@ impl Cluster {
         );
     }
 
-    fn check_floor(&self, view: &plan::Observed, target: &Target) {
+    fn check_floor(&self, view: &plan::Observed, taken: &BTreeSet<String>, target: &Target) {
         let is_available = |one: &plan::Instance| {
-            let still = self.instances.get(&one.name).is_some_and(|now| {
-                now.spec.offline != Some(true)
-                    && now.meta().deletion_timestamp.is_none()
-                    && now.meta().generation
-                        == now.status.as_ref().and_then(|status| status.observed_generation)
-            });
             let Health::Ready { since } = one.health else {
                 return false;
             };
-            still && one.phase == Phase::Active && since + view.min_ready <= self.now
+            !taken.contains(&one.name) && one.phase == Phase::Active && since + view.min_ready <= self.now
         };
         let target = view
             .instances
