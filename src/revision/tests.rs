@@ -51,11 +51,11 @@ fn hashes_are_those_of_every_earlier_version() {
     let every_key = json!({"config": EVERY_KEY});
     assert_eq!(name("web", &spec(every_key.clone())), "web-tiproxy-jzdfgjd49d");
     assert_eq!(name("web", &restart(every_key)), "web-tiproxy-2z7wznx9r6");
-    let defaults: String = KEYS
-        .iter()
-        .filter(|key| !key.dead)
-        .map(|key| format!("{} = {}\n", key.path, key.default))
+    let live = KEYS.iter().filter(|key| !key.dead);
+    let defaults: Vec<String> = live
+        .map(|key| format!("{} = {}", key.path, key.default))
         .collect();
+    let defaults = defaults.join("\n");
     for with in [spec, restart] {
         assert_eq!(
             name("web", &with(json!({ "config": defaults }))),

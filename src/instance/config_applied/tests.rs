@@ -41,14 +41,12 @@ fn pass(scene: &mut Scene) -> usize {
     let mut writes = 0;
     for action in plan.actions {
         writes += 1;
-        match action {
-            Action::CreateConfigMap(config_map) | Action::ReplaceConfigMap(config_map) => {
-                scene.config_map = Some(*config_map);
-            }
-            Action::PatchPod { metadata, .. } => {
-                *scene = scene.clone().pod(&json!({ "metadata": metadata }));
-            }
-            other => panic!("{other:?}"),
+        if let Action::CreateConfigMap(config_map) | Action::ReplaceConfigMap(config_map) = action {
+            scene.config_map = Some(*config_map);
+        } else if let Action::PatchPod { metadata, .. } = action {
+            *scene = scene.clone().pod(&json!({ "metadata": metadata }));
+        } else {
+            panic!("{action:?}");
         }
     }
     if report.after.is_zero() && scene.object.status.as_ref() != Some(&report.status) {

@@ -97,9 +97,12 @@ fn bury(found: &ConfigMap, desired: &mut ConfigMap) {
 
 /// The `ConfigMap` that these actions write.
 pub(super) fn written(actions: &[Action]) -> Option<&ConfigMap> {
-    actions.iter().find_map(|action| match action {
-        Action::CreateConfigMap(config_map) | Action::ReplaceConfigMap(config_map) => Some(&**config_map),
-        _ => None,
+    actions.iter().find_map(|action| {
+        if let Action::CreateConfigMap(config_map) | Action::ReplaceConfigMap(config_map) = action {
+            Some(&**config_map)
+        } else {
+            None
+        }
     })
 }
 

@@ -96,9 +96,9 @@ fn shown(line: Line) -> Vec<&'static Key> {
     let defaults = Config::defaults(line);
     let is_real = real(line).is_some();
     let is_shown = |key: &&Key| {
-        let is_read = !key.dead && key.ineffective.is_none() && key.since.is_in(version(line)) == Some(true);
+        let counts = !key.dead && key.ineffective.is_none() && key.since.is_in(version(line)) == Some(true);
         // The stand-in makes no certificates.
-        is_read && (is_real || (defaults.knows(key.path) && !key.path.ends_with(".auto-certs")))
+        counts && (is_real || (defaults.knows(key.path) && !key.path.ends_with(".auto-certs")))
     };
     KEYS.iter().filter(is_shown).collect()
 }

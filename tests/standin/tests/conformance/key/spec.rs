@@ -28,13 +28,12 @@ impl Which {
 
 /// Sets a key in a spec: the field that is there for it, or a line in `config`.
 pub(super) fn set(spec: &mut Value, key: &Key, which: Which) {
-    match field(key, which) {
-        Some(changes) => lay_over(spec, changes),
-        None => {
-            let text = spec["config"].as_str().unwrap_or_default();
-            spec["config"] = json!(format!("{text}{} = {}\n", key.path, literal(key, which)));
-        }
+    if let Some(changes) = field(key, which) {
+        lay_over(spec, changes);
+        return;
     }
+    let text = spec["config"].as_str().unwrap_or_default();
+    spec["config"] = json!(format!("{text}{} = {}\n", key.path, literal(key, which)));
 }
 
 /// A spec with nothing but what is needed.
