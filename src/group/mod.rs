@@ -163,7 +163,7 @@ async fn report(
 ) -> Result<Option<std::time::Duration>, WriteError> {
     let object = &observed.object;
     let uid = object.uid().unwrap_or_default();
-    let unsupported = unsupported::fields(object, observed.cluster.as_deref());
+    let unsupported = unsupported::fields(object);
     let status = status::status(observed, planned, &unsupported, error, now);
     let wait = context.pace.wait(&uid, now);
     match write_status(&context.writer, &context.groups, &**object, &status, wait, now).await? {

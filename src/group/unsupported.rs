@@ -1,21 +1,16 @@
 //! Fields that are accepted and that this version does not act on yet: nothing is ignored silently.
 
+use crate::api::TiProxyGroup;
 use crate::api::name::ANNOTATION_DRAIN_SECONDS;
 use crate::api::template::{ConfigUpdateStrategy, TiProxyTemplateSpec};
-use crate::api::{Cluster, TiProxyGroup};
 use crate::instance::volume;
 use crate::template_metadata::is_reserved_label;
 
-/// The fields of a group, and of its Cluster, that have no effect yet, with what happens instead.
+/// The fields of a group that have no effect yet, with what happens instead.
 #[must_use]
-pub fn fields(group: &TiProxyGroup, cluster: Option<&Cluster>) -> Vec<String> {
-    let suspend = cluster.and_then(|cluster| cluster.spec.suspend_action.as_ref());
-    let suspended = suspend
-        .filter(|action| action.suspend_compute == Some(true))
-        .map(|_| "the Cluster's spec.suspendAction.suspendCompute (TiProxies go on)".to_owned());
+pub fn fields(group: &TiProxyGroup) -> Vec<String> {
     spec_fields(group)
         .into_iter()
-        .chain(suspended)
         .chain(volume::without_effect(&group.spec.template.spec))
         .chain(metadata_fields(group))
         .collect()
@@ -77,7 +72,7 @@ fn spec_fields(group: &TiProxyGroup) -> Vec<String> {
     .collect()
 }
 
-fn template_fields(template: &TiProxyTemplateSpec) -> [(bool, &'static str); 3] {
+fn template_fields(template: &TiProxyTemplateSpec) -> [(bool, &'static str); 2] {
     let wants_reload = template
         .update_strategy
         .as_ref()
@@ -87,10 +82,6 @@ fn template_fields(template: &TiProxyTemplateSpec) -> [(bool, &'static str); 3] 
         .and_then(|overlay| overlay.pod.as_ref()?.metadata.as_ref())
         .is_some_and(|metadata| metadata.name.is_some());
     [
-        (
-            template.drain.is_some(),
-            "spec.template.spec.drain (TiProxies leave at once, after their preStop sleep)",
-        ),
         (
             wants_reload,
             "spec.template.spec.updateStrategy.config HotReload (every change of the configuration rolls)",
@@ -119,7 +110,7 @@ mod tests {
         group["spec"]["cluster"] = json!({"name": "basic"});
         group["spec"]["replicas"] = json!(1);
         group["spec"]["template"] = json!({"spec": template});
-        fields(&serde_json::from_value(group).unwrap(), None)
+        fields(&serde_json::from_value(group).unwrap())
     }
 
     #[test]
@@ -127,7 +118,7 @@ mod tests {
         assert_eq!(
             of(
                 json!({"schedulePolicies": [], "podDisruptionBudget": {"enabled": true}, "networkPolicy": {"enabled": true}}),
-                json!({"volumes": []})
+                json!({"volumes": [], "drain": {"timeoutSeconds": 5}})
             ),
             Vec::<String>::new()
         );
@@ -154,11 +145,6 @@ mod tests {
             ),
             (
                 json!({}),
-                json!({"drain": {"timeoutSeconds": 5}}),
-                "spec.template.spec.drain",
-            ),
-            (
-                json!({}),
                 json!({"updateStrategy": {"config": "HotReload"}}),
                 "spec.template.spec.updateStrategy.config",
             ),
@@ -180,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_of_ours_and_what_the_cluster_asks_for_are_named_too() {
+    fn labels_of_ours_are_named_too() {
         let group: TiProxyGroup = serde_json::from_value(json!({
             "apiVersion": "core.pingcap.com/v1alpha1", "kind": "TiProxyGroup", "metadata": {"name": "web"},
             "spec": {"cluster": {"name": "basic"}, "replicas": 1,
@@ -190,19 +176,13 @@ mod tests {
                     "annotations": {ANNOTATION_DRAIN_SECONDS: "60"}}}},
         }))
         .unwrap();
-        let cluster: Cluster = serde_json::from_value(json!({
-            "apiVersion": "core.pingcap.com/v1alpha1", "kind": "Cluster", "metadata": {"name": "basic"},
-            "spec": {"suspendAction": {"suspendCompute": true}},
-        }))
-        .unwrap();
-        let paths: Vec<String> = fields(&group, Some(&cluster))
+        let paths: Vec<String> = fields(&group)
             .iter()
             .map(|text| text.split(" (").next().unwrap_or_default().to_owned())
             .collect();
         assert_eq!(
             paths,
             [
-                "the Cluster's spec.suspendAction.suspendCompute",
                 "spec.template.metadata.labels[pingcap.com/group]",
                 "spec.service.labels[app.kubernetes.io/name]",
                 &format!("spec.template.metadata.annotations[{ANNOTATION_DRAIN_SECONDS}]"),

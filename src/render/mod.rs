@@ -169,7 +169,7 @@ fn render_group(object: &TiProxyGroup, manifests: &Manifests, options: &Options,
         }
         Err(invalid) => output.tell(Level::Error, &about, invalid.to_string()),
     }
-    for field in group::unsupported::fields(object, cluster) {
+    for field in group::unsupported::fields(object) {
         output.tell(Level::Warning, &about, format!("not supported yet: {field}"));
     }
 }
