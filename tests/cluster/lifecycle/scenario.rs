@@ -337,7 +337,7 @@ pub(crate) fn group(name: &str, replicas: i32) -> Value {
             "cluster": {"name": "basic", "pdAddrs": ["pd.example:2379"]},
             "replicas": replicas,
             "minReadySeconds": 0,
-            "template": {"spec": {"version": "v1.3.1"}},
+            "template": {"spec": {"version": "v1.3.1", "drain": {"timeoutSeconds": 0}}},
         },
     })
 }
