@@ -207,12 +207,15 @@ start_control_plane() {
   [[ -z $crds ]] || administrate create -f "$crds" >/dev/null
 
   # Without service account credentials the controllers are forbidden their work. On a starved machine
-  # kwok is late with its heartbeats; the long grace period keeps that from making Pods unready.
+  # kwok is late with its heartbeats; the long grace period keeps that from making Pods unready. Autoscalers look
+  # often, and believe a Pod at once.
   start kube-controller-manager --kubeconfig "$dir/pki/kubeconfig-kube-controller-manager" \
     --use-service-account-credentials=true --leader-elect=false --secure-port 0 \
     --service-account-private-key-file "$dir/pki/service-account.key" --root-ca-file "$dir/pki/ca.crt" \
     --kube-api-qps 1000 --kube-api-burst 2000 --concurrent-gc-syncs 50 \
     --node-monitor-grace-period 1h \
+    --horizontal-pod-autoscaler-sync-period 2s --horizontal-pod-autoscaler-initial-readiness-delay 1s \
+    --horizontal-pod-autoscaler-cpu-initialization-period 1s \
     --flex-volume-plugin-dir "$dir/flexvolume" # Created at start; its default is outside of our directory.
   start kube-scheduler --kubeconfig "$dir/pki/kubeconfig-kube-scheduler" --leader-elect=false --secure-port 0 \
     --kube-api-qps 1000 --kube-api-burst 2000

@@ -16,7 +16,8 @@ Usage: hack/test.sh [--fast] [--use-current-context]
 
   --fast                 leave out the tests that need an API server
   --use-current-context  run those against the cluster that kubectl points at instead of a local one, in namespaces
-                         of their own; tests that count requests in the API server's audit log are left out
+                         of their own; tests that need the API server's audit log, or more than a namespace,
+                         are left out
 END
 }
 
@@ -94,6 +95,6 @@ skip=()
 if [[ -n $cluster_audit_log ]]; then
   export TIPROXY_OPERATOR_TEST_AUDIT_LOG=$cluster_audit_log
 else
-  skip=(--skip budget --skip crash --skip behaviour::definition)
+  skip=(--skip budget --skip crash --skip behaviour::definition --skip follows_the_load)
 fi
 cargo test --locked --workspace --test cluster -- --include-ignored "${skip[@]}"

@@ -76,11 +76,16 @@ impl Watches {
 
     fn spawn_children(&self, context: &Context, queues: &Queues) {
         let ours = format!("{}={}", name::LABEL_MANAGED_BY, name::MANAGED_BY);
-        let instances = queues.instances.clone();
+        let (instances, groups, known) = (
+            queues.instances.clone(),
+            queues.groups.clone(),
+            context.instances.clone(),
+        );
         self.watch(&context.pods, Some(&ours))
             .prune(forget_all_but_the_node)
             .spawn(self.plain_api(), move |pod: &Pod| {
                 add_instance_of(&instances, pod);
+                add_group_of_leaver(&known, &groups, pod);
             });
         let instances = queues.instances.clone();
         self.watch(&context.config_maps, Some(&ours)).spawn(
@@ -265,6 +270,19 @@ fn owner_or_label<K: Resource>(object: &K, kind: &str, label: &str) -> Option<St
 fn add_instance_of<K: Resource>(instances: &Queue<TiProxy>, object: &K) {
     if let Some(instance) = owner_or_label(object, "TiProxy", name::LABEL_INSTANCE) {
         instances.add(ObjectRef::new(&instance).within(&object.namespace().unwrap_or_default()));
+    }
+}
+
+/// The group waits for the Pods of its TiProxies that leave.
+fn add_group_of_leaver(known: &Cache<TiProxy>, groups: &Queue<TiProxyGroup>, pod: &Pod) {
+    let namespace = pod.namespace().unwrap_or_default();
+    let instance = owner_or_label(pod, "TiProxy", name::LABEL_INSTANCE);
+    let leaver = instance
+        .and_then(|instance| known.get(&namespace, &instance))
+        .filter(|instance| instance.spec.offline == Some(true));
+    let group = leaver.and_then(|leaver| owner_or_label(&*leaver, "TiProxyGroup", name::LABEL_GROUP));
+    if let Some(group) = group {
+        groups.add(ObjectRef::new(&group).within(&namespace));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The planner against a simulated cluster: instances become ready, fail, starve and get lost, users edit, scale and
+//! The planner against a simulated cluster: instances become ready, fail, starve, drain and get lost, users edit, scale and
 //! delete, the planner crashes in the middle of its actions and looks at an old view. The rules of
 //! `tiproxy_operator::group::plan` are checked by an oracle of its own on every plan and every write, and after the
 //! trouble the group must reach its goal and stay there.
@@ -26,8 +26,8 @@ use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use tiproxy_operator::group::plan::{
-    Action, Change, Health, Instance, Limits, Observed, Phase, Plan, Share, Target, Topology, Why, counts,
-    plan,
+    Action, Change, Config, Exit, Health, Instance, Limits, Observed, Phase, Plan, Share, Target, Topology,
+    Wait, Why, counts, plan,
 };
 
 /// How instances of a revision fare.
@@ -55,6 +55,12 @@ struct Object {
     ready_since: Option<i64>,
     connections: Option<u64>,
     topology: Option<Topology>,
+    /// The template's configuration that it was given.
+    config: u32,
+    /// Since when it has not been known to run with it.
+    open_since: Option<i64>,
+    has_pod: bool,
+    drains: bool,
     /// Not made by the planner, so that (a) cannot hold it responsible before it has seen it.
     foreign: bool,
 }
@@ -70,6 +76,7 @@ struct State {
     may_roll: bool,
     revision: usize,
     metadata: u32,
+    config: u32,
     reserved: BTreeSet<u32>,
     retained: BTreeMap<u32, Option<Topology>>,
     shares: Vec<Share>,
@@ -103,6 +110,14 @@ enum Event {
     Template(Kind),
     Rollback(usize),
     Metadata,
+    /// Another configuration that running instances take over.
+    Config,
+    /// It is known to run with its configuration.
+    InEffect(usize),
+    /// Its Pod is deleted, or comes.
+    Pod(usize, bool),
+    /// Its clients are given time to leave, or not.
+    Drains(usize, bool),
     Limits(u32, u32),
     MinReady(u64),
     Pause(bool),
@@ -145,13 +160,17 @@ fn event() -> impl Strategy<Value = Event> {
         4 => one.clone().prop_map(Event::Gone),
         2 => one.clone().prop_map(Event::UserDelete),
         1 => one.clone().prop_map(Event::Offline),
-        2 => (one, 0..3_u64).prop_map(|(index, number)| Event::Connections(index, number)),
+        2 => (one.clone(), 0..3_u64).prop_map(|(index, number)| Event::Connections(index, number)),
         1 => prop::option::of(0..9_u32).prop_map(Event::Adopt),
         2 => any::<bool>().prop_map(Event::Outage),
         4 => (0..7_u32).prop_map(Event::Scale),
         4 => kind.prop_map(Event::Template),
         2 => (0..4_usize).prop_map(Event::Rollback),
         2 => Just(Event::Metadata),
+        3 => Just(Event::Config),
+        2 => one.clone().prop_map(Event::InEffect),
+        2 => (one.clone(), any::<bool>()).prop_map(|(index, there)| Event::Pod(index, there)),
+        1 => (one.clone(), any::<bool>()).prop_map(|(index, drains)| Event::Drains(index, drains)),
         2 => (0..4_u32, 0..3_u32).prop_map(|(surge, unavailable)| Event::Limits(surge, unavailable)),
         1 => (0..20_u64).prop_map(Event::MinReady),
         2 => any::<bool>().prop_map(Event::Pause),
@@ -196,6 +215,8 @@ impl State {
             resource_version: object.version.to_string(),
             change: if object.revision != self.revision {
                 Change::Roll
+            } else if object.config != self.config {
+                Change::Reload
             } else if object.metadata != self.metadata {
                 Change::InPlace
             } else {
@@ -215,7 +236,21 @@ impl State {
             topology: object.topology.clone(),
             priority: None,
             connections: object.connections,
+            has_pod: object.has_pod,
+            drains: object.drains,
+            config: object.open_since.map_or(Config::InEffect, |since| Config::Open {
+                since: timestamp(since),
+            }),
         }
+    }
+}
+
+impl Object {
+    /// Its Pod is gone.
+    fn end(&mut self) {
+        self.has_pod = false;
+        self.running = false;
+        self.ready_since = None;
     }
 }
 
@@ -242,6 +277,7 @@ impl World {
             may_roll: true,
             revision: 0,
             metadata: 0,
+            config: 0,
             reserved: BTreeSet::new(),
             retained: BTreeMap::new(),
             shares: Vec::new(),
@@ -288,6 +324,7 @@ impl World {
         });
     }
 
+    /// The Pod of one that leaves ends; with it goes one that is being deleted.
     fn remove(&mut self, index: usize) {
         let leaving = self
             .state()
@@ -296,8 +333,11 @@ impl World {
             .filter(|(_, object)| object.phase != Phase::Active);
         let names: Vec<String> = leaving.map(|(name, _)| name.clone()).collect();
         if let Some(name) = names.get(index % names.len().max(1)) {
-            self.write(|state| {
-                state.objects.remove(name);
+            self.write(|state| match state.objects.get_mut(name) {
+                Some(object) if object.phase == Phase::Offline => object.end(),
+                _ => {
+                    state.objects.remove(name);
+                }
             });
         }
     }
@@ -308,11 +348,20 @@ impl World {
         let (now, outage, kinds) = (self.now, self.state().outage, self.kinds.clone());
         let version = self.id();
         self.write(|state| {
-            state.objects.retain(|_, object| object.phase == Phase::Active);
-            for object in state.objects.values_mut().filter(|object| !object.lost) {
+            state.objects.retain(|_, object| object.phase != Phase::Deleting);
+            for object in state.objects.values_mut() {
+                if object.phase == Phase::Offline {
+                    object.end();
+                    continue;
+                }
+                if object.lost {
+                    continue;
+                }
                 object.version = version;
                 object.observed_generation = object.generation;
+                object.has_pod = true;
                 object.running = true;
+                object.open_since = None;
                 let serves = kinds.get(object.revision) == Some(&Kind::Good) && !outage;
                 object.ready_since = object.ready_since.or(Some(now)).filter(|_| serves);
             }
@@ -328,6 +377,7 @@ impl World {
             Event::Settle => self.settle(),
             Event::Observe(index) => self.touch(index, |object| {
                 object.observed_generation = object.generation;
+                object.has_pod = true;
                 object.running = true;
             }),
             Event::Ready(index) => self.become_ready(index),
@@ -372,6 +422,16 @@ impl World {
                 let revision = revision.min(self.kinds.len() - 1);
                 self.write(|state| state.revision = revision);
             }
+            Event::Config => self.write(|state| state.config += 1),
+            Event::InEffect(index) => self.touch(index, |object| object.open_since = None),
+            Event::Pod(index, there) => self.touch(index, |object| {
+                if there {
+                    object.has_pod = true;
+                } else {
+                    object.end();
+                }
+            }),
+            Event::Drains(index, drains) => self.touch(index, |object| object.drains = drains),
             Event::Metadata => self.write(|state| state.metadata += 1),
             Event::Limits(surge, unavailable) => {
                 self.write(|state| state.limits = Limits::new(surge, unavailable));
@@ -434,6 +494,10 @@ impl World {
             ready_since: None,
             connections: None,
             topology: None,
+            config: self.state().config,
+            open_since: None,
+            has_pod: false,
+            drains: true,
             foreign: false,
         }
     }
@@ -459,7 +523,7 @@ impl World {
     }
 
     fn execute(&mut self, action: &Action, view: &State, observed: &Observed) {
-        let (revision, metadata) = (view.revision, view.metadata);
+        let (revision, metadata, config, now) = (view.revision, view.metadata, view.config, self.now);
         let before = self.history.len();
         match action {
             Action::Create { ordinal, topology } => {
@@ -469,23 +533,42 @@ impl World {
                 }
                 self.check_creation(view, observed);
                 let mut object = self.object(Some(*ordinal), revision, metadata);
+                object.config = config;
                 object.topology.clone_from(topology);
                 self.write(|state| {
                     state.objects.insert(name, object);
                 });
             }
-            Action::UpdateInPlace { target } => self.write_to(target, |object| {
+            Action::Revive { target } => self.write_to(target, |object| {
+                object.phase = Phase::Active;
                 object.metadata = metadata;
+                object.config = config;
+                object.generation += 1;
+            }),
+            Action::UpdateInPlace { target } => self.write_to(target, |object| {
+                if object.config != config {
+                    object.open_since = Some(now);
+                }
+                object.metadata = metadata;
+                object.config = config;
                 object.generation += 1;
             }),
             Action::Recreate { target } => self.write_to(target, |object| {
                 object.revision = revision;
                 object.metadata = metadata;
+                object.config = config;
                 object.generation += 1;
                 object.running = false;
                 object.ready_since = None;
             }),
-            Action::Leave { target, .. } => self.write_to(target, |object| object.phase = Phase::Deleting),
+            Action::Leave { target, by, .. } => self.write_to(target, |object| match by {
+                Exit::Drain => {
+                    object.phase = Phase::Offline;
+                    object.generation += 1;
+                }
+                Exit::Delete => object.phase = Phase::Deleting,
+            }),
+            Action::Remove { target } => self.write_to(target, |object| object.phase = Phase::Deleting),
         }
         if self.sees_own_writes && self.history.len() > before {
             self.horizon = self.history.len() - 1;
@@ -533,7 +616,7 @@ impl World {
     /// From here on nothing changes by itself, whatever is wrong: there must be an end to what the planner does.
     fn come_to_rest(&mut self) -> Plan {
         let objects = self.state().objects.len() as u64;
-        let rounds = 4 * (objects + u64::from(self.state().replicas)) + 8;
+        let rounds = 8 * (objects + u64::from(self.state().replicas)) + 8;
         for _ in 0..rounds {
             self.now += 60;
             self.settle();
@@ -670,6 +753,7 @@ impl<'a> Oracle<'a> {
         self.check_availability(plan);
         self.check_size(plan);
         self.check_promptness(plan);
+        self.check_reload(plan);
         self.check_recheck(plan);
     }
 
@@ -700,6 +784,9 @@ impl<'a> Oracle<'a> {
             .map(|one| one.topology.clone())
             .collect();
         for action in &plan.actions {
+            if let Action::Revive { target } = action {
+                there.push(self.target(target).topology.clone());
+            }
             let Action::Create { ordinal, topology } = action else {
                 continue;
             };
@@ -751,19 +838,30 @@ impl<'a> Oracle<'a> {
         for action in &plan.actions {
             let (target, fits): (_, fn(&Instance) -> bool) = match action {
                 Action::Create { .. } => continue,
-                Action::UpdateInPlace { target } => (target, |instance| instance.change == Change::InPlace),
+                Action::Revive { target } => (target, |instance| {
+                    instance.phase == Phase::Offline && instance.has_pod && instance.change != Change::Roll
+                }),
+                Action::Remove { target } => (target, |instance| {
+                    instance.phase == Phase::Offline && !(instance.has_pod && instance.drains)
+                }),
+                Action::UpdateInPlace { target } => (target, |instance| {
+                    matches!(instance.change, Change::InPlace | Change::Reload)
+                }),
                 Action::Recreate { target }
                 | Action::Leave {
                     target,
                     why: Why::Roll,
+                    ..
                 } => (target, |instance| instance.change == Change::Roll),
                 Action::Leave {
                     target,
                     why: Why::Lost,
+                    ..
                 } => (target, |instance| instance.health == Health::Lost),
                 Action::Leave {
                     target,
                     why: Why::ScaleIn,
+                    ..
                 } => (target, |_| true),
             };
             let instance = self.target(target);
@@ -772,10 +870,19 @@ impl<'a> Oracle<'a> {
                 "two actions for {}: {plan:#?}",
                 target.name
             );
+            let is_of_a_leaver = matches!(action, Action::Revive { .. } | Action::Remove { .. });
             assert!(
-                instance.phase == Phase::Active && fits(instance),
+                (is_of_a_leaver || instance.phase == Phase::Active) && fits(instance),
                 "{action:?} for {instance:?}"
             );
+            if let Action::Leave { by, .. } = action {
+                let runs = instance.has_pod && !matches!(instance.health, Health::NotRunning | Health::Lost);
+                assert_eq!(
+                    *by == Exit::Drain,
+                    runs && instance.drains,
+                    "{action:?} for {instance:?}"
+                );
+            }
         }
     }
 
@@ -789,11 +896,14 @@ impl<'a> Oracle<'a> {
         let rolls = self.rolls();
         for action in &plan.actions {
             let allowed = match action {
-                Action::Create { .. } | Action::Leave { why: Why::Lost, .. } => *may_create,
+                Action::Revive { .. } | Action::Create { .. } | Action::Leave { why: Why::Lost, .. } => {
+                    *may_create
+                }
                 Action::UpdateInPlace { .. } => *may_create && !paused,
                 Action::Recreate { .. } => rolls && limits.max_surge() == 0,
                 Action::Leave { why: Why::Roll, .. } => rolls && limits.max_surge() > 0,
-                Action::Leave {
+                Action::Remove { .. }
+                | Action::Leave {
                     why: Why::ScaleIn, ..
                 } => true,
             };
@@ -809,9 +919,12 @@ impl<'a> Oracle<'a> {
         let (mut available, mut hopeful) = (self.available.clone(), self.hopeful.clone());
         for action in &plan.actions {
             let (target, why) = match action {
-                Action::Create { .. } | Action::UpdateInPlace { .. } => continue,
+                Action::Revive { .. }
+                | Action::Create { .. }
+                | Action::UpdateInPlace { .. }
+                | Action::Remove { .. } => continue,
                 Action::Recreate { target } => (target, Why::Roll),
-                Action::Leave { target, why } => (target, *why),
+                Action::Leave { target, why, .. } => (target, *why),
             };
             if available.remove(target.name.as_str()) {
                 assert!(available.len() >= floor, "(b) {action:?}: {:#?}", self.observed);
@@ -846,7 +959,7 @@ impl<'a> Oracle<'a> {
         }
         let replicas = self.observed.replicas;
         for action in &plan.actions {
-            if let Action::Leave { target, why } = action
+            if let Action::Leave { target, why, .. } = action
                 && self.target(target).health != Health::Lost
             {
                 let needs_pod = self.target(target).change == Change::Roll;
@@ -880,29 +993,113 @@ impl<'a> Oracle<'a> {
             fresh += u32::from(active && !outdated);
             leavers += u32::from(!active && outdated);
         }
-        let room = (replicas + limits.max_surge()).saturating_sub(members + leavers);
         let rolls = self.rolls() && fresh < members;
         let missing = replicas.saturating_sub(if rolls { fresh } else { members });
-        let expected = if *may_create {
-            missing.min(room) as usize
-        } else {
-            0
+        let count = |of: fn(&Action) -> bool| {
+            u32::try_from(plan.actions.iter().filter(|action| of(action)).count()).expect("few actions")
         };
-        let created = plan
-            .actions
-            .iter()
-            .filter(|action| matches!(action, Action::Create { .. }))
-            .count();
+        let created = count(|action| matches!(action, Action::Create { .. }));
+        let revived = count(|action| matches!(action, Action::Revive { .. }));
+        if !may_create {
+            assert_eq!((created, revived), (0, 0), "{plan:#?} {:#?}", self.observed);
+            return;
+        }
+        let room = (replicas + limits.max_surge()).saturating_sub(members + revived + leavers);
+        let expected = missing.saturating_sub(revived).min(room);
         assert_eq!(created, expected, "{plan:#?} {:#?}", self.observed);
+        self.check_revived(plan, missing, revived);
+    }
+
+    /// Whoever can come back does before another is made in its place.
+    fn check_revived(&self, plan: &Plan, missing: u32, revived: u32) {
+        let can_come_back: Vec<&Instance> = self
+            .observed
+            .instances
+            .iter()
+            .filter(|one| one.phase == Phase::Offline && one.has_pod && one.change != Change::Roll)
+            .collect();
+        assert!(revived <= missing, "{plan:#?} {:#?}", self.observed);
+        if self.observed.topologies.is_empty() {
+            let able = u32::try_from(can_come_back.len()).expect("few instances");
+            assert_eq!(revived, missing.min(able), "{plan:#?} {:#?}", self.observed);
+        }
+        let stays_away = |leaver: &&&Instance| {
+            !plan
+                .actions
+                .iter()
+                .any(|action| matches!(action, Action::Revive { target } if target.name == leaver.name))
+        };
+        for leaver in can_come_back.iter().filter(stays_away) {
+            let made_in_its_place = plan.actions.iter().any(|action| {
+                matches!(action, Action::Create { topology, .. } if topology.is_none() || *topology == leaver.topology)
+            });
+            assert!(!made_in_its_place, "{leaver:?}: {plan:#?} {:#?}", self.observed);
+        }
+    }
+
+    /// Another configuration reaches one that serves first, and the others when it is proven.
+    fn check_reload(&self, plan: &Plan) {
+        let leaving = Self::leaving(plan);
+        let stay: Vec<&Instance> = self
+            .observed
+            .instances
+            .iter()
+            .filter(|one| one.phase == Phase::Active && one.health != Health::Lost)
+            .filter(|one| !leaving.contains(&one.name))
+            .collect();
+        let updated = |one: &&&Instance| {
+            plan.actions
+                .iter()
+                .any(|action| matches!(action, Action::UpdateInPlace { target } if target.name == one.name))
+        };
+        let allowed = self.observed.may_create && !self.observed.paused;
+        let metadata: Vec<_> = stay.iter().filter(|one| one.change == Change::InPlace).collect();
+        assert_eq!(metadata.iter().all(&updated), allowed || metadata.is_empty());
+        let has_it = |one: &&&Instance| matches!(one.change, Change::None | Change::InPlace);
+        let is_proven = |one: &&Instance| {
+            let held = match one.config {
+                Config::InEffect => true,
+                Config::Open { since } => self.now - since.as_second() >= 10,
+            };
+            matches!(one.health, Health::Ready { .. }) && held
+        };
+        let proven = stay.iter().filter(has_it).any(is_proven);
+        let on_trial = stay
+            .iter()
+            .filter(has_it)
+            .any(|one| one.health != Health::NotRunning && !is_proven(one));
+        for one in stay.iter().filter(|one| one.change == Change::Reload) {
+            let has_clients = matches!(one.health, Health::Ready { .. } | Health::Unobserved);
+            if !allowed || (has_clients && !proven && on_trial) {
+                assert!(!updated(&one), "{one:?}: {plan:#?} {:#?}", self.observed);
+            } else if proven || !has_clients {
+                assert!(updated(&one), "{one:?}: {plan:#?} {:#?}", self.observed);
+            }
+        }
+        let serving = stay
+            .iter()
+            .filter(|one| one.change == Change::Reload && matches!(one.health, Health::Ready { .. }));
+        if allowed && !proven && !on_trial {
+            let first = serving.clone().filter(updated).count();
+            assert_eq!(first, serving.count().min(1), "{plan:#?} {:#?}", self.observed);
+        }
+    }
+
+    /// Who is taken away or recreated.
+    fn leaving(plan: &Plan) -> BTreeSet<&String> {
+        let leaving = plan.actions.iter().filter_map(|action| match action {
+            Action::Revive { .. }
+            | Action::Create { .. }
+            | Action::UpdateInPlace { .. }
+            | Action::Remove { .. } => None,
+            Action::Recreate { target } | Action::Leave { target, .. } => Some(&target.name),
+        });
+        leaving.collect()
     }
 
     /// The next moment at which an instance that stays becomes available.
     fn check_recheck(&self, plan: &Plan) {
-        let leaving = plan.actions.iter().filter_map(|action| match action {
-            Action::Create { .. } | Action::UpdateInPlace { .. } => None,
-            Action::Recreate { target } | Action::Leave { target, .. } => Some(&target.name),
-        });
-        let leaving: BTreeSet<&String> = leaving.collect();
+        let leaving = Self::leaving(plan);
         let active = self
             .observed
             .instances
@@ -920,7 +1117,19 @@ impl<'a> Oracle<'a> {
                     .checked_sub(Duration::from_secs(elapsed))
                     .filter(|left| !left.is_zero())
             });
-        assert_eq!(plan.recheck, moments.min(), "{plan:#?} {:#?}", self.observed);
+        let trials = plan.waiting.iter().filter_map(|wait| {
+            if let Wait::Trial { remaining, .. } = wait {
+                *remaining
+            } else {
+                None
+            }
+        });
+        assert_eq!(
+            plan.recheck,
+            moments.chain(trials).min(),
+            "{plan:#?} {:#?}",
+            self.observed
+        );
     }
 
     fn rolls(&self) -> bool {

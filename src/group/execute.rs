@@ -7,8 +7,9 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use super::build::{self, instance::spec_of};
+use super::drain::resolved_drain;
 use super::observe::Observed;
-use super::plan::{Action, Plan, Target as PlanTarget};
+use super::plan::{Action, Exit, Plan, Target as PlanTarget};
 use super::validate::Group;
 use super::verdict::{self, Question, Verdict};
 use crate::api::{Discovery, TiProxy, TiProxyGroup, name};
@@ -57,17 +58,18 @@ pub async fn instances(
     discovery: Option<&Discovery>,
     plan: &Plan,
 ) -> Result<(), ExecuteError> {
-    update_leavers(context, observed).await?;
-    // Without a drain, a TiProxy that is told to leave has nothing to wait for.
-    let leaving = observed
-        .instances
-        .iter()
-        .filter(|instance| instance.spec.offline == Some(true));
-    for instance in leaving.filter(|instance| instance.metadata.deletion_timestamp.is_none()) {
-        delete(context, &observed.object, instance).await?;
-    }
+    // Whatever else is written to a TiProxy says it too.
+    update_leavers(context, observed, |uid| plan.writes_to(uid)).await?;
     for action in &plan.actions {
         match action {
+            Action::Revive { target } => {
+                if let (Some(found), Some(discovery)) = (find(observed, target), discovery) {
+                    let mut back = TiProxy::clone(found);
+                    back.spec.offline = None;
+                    update(context, group, &back, discovery).await?;
+                    context.reporter.instance_revived(&observed.object, &target.name);
+                }
+            }
             Action::Create { ordinal, topology } => {
                 if let Some(discovery) = discovery {
                     create(
@@ -86,12 +88,20 @@ pub async fn instances(
                     update(context, group, found, discovery).await?;
                 }
             }
-            Action::Leave { target, why } => {
+            Action::Leave { target, why, by } => {
                 if let Some(found) = find(observed, target) {
-                    delete(context, &observed.object, found).await?;
+                    match by {
+                        Exit::Drain => drain(context, &observed.object, found).await?,
+                        Exit::Delete => delete(context, &observed.object, found).await?,
+                    }
                     context
                         .reporter
-                        .instance_deleted(&observed.object, &target.name, *why);
+                        .instance_leaves(&observed.object, &target.name, *why, *by);
+                }
+            }
+            Action::Remove { target } => {
+                if let Some(found) = find(observed, target) {
+                    delete(context, &observed.object, found).await?;
                 }
             }
         }
@@ -134,36 +144,60 @@ async fn update(
     Ok(())
 }
 
-/// What becomes of the volumes is what the group says when a TiProxy goes, not what it said before: with one edit a user
-/// may ask for fewer TiProxies and for their volumes to be kept.
-async fn update_leavers(context: &Context, observed: &Observed) -> Result<(), ExecuteError> {
-    let leaving = observed
-        .instances
-        .iter()
-        .filter(|instance| instance.metadata.deletion_timestamp.is_some());
+/// How long clients have, and what becomes of the volumes, is what the group says while a TiProxy goes, not what it said
+/// before: a user may shorten a drain that goes on, or ask with one edit for fewer TiProxies and for their volumes.
+async fn update_leavers(
+    context: &Context,
+    observed: &Observed,
+    but: impl Fn(&str) -> bool,
+) -> Result<(), ExecuteError> {
+    let leaving = observed.instances.iter().filter(|instance| {
+        let leaves = instance.metadata.deletion_timestamp.is_some() || instance.spec.offline == Some(true);
+        leaves && !instance.uid().is_some_and(|uid| but(&uid))
+    });
     for instance in leaving {
-        tell_retention(context, &observed.object, instance).await?;
+        tell(context, &observed.object, instance).await?;
     }
     Ok(())
 }
 
-/// Writes to a TiProxy what becomes of its volumes, if it says otherwise; returns what it was written to.
-async fn tell_retention(
+/// What a TiProxy that goes should say, if it does not.
+fn told(group: &TiProxyGroup, instance: &TiProxy) -> Option<TiProxy> {
+    let drain = resolved_drain(&group.spec.template);
+    let mut told = instance.clone();
+    told.spec.volume_retention = group.spec.volume_retention;
+    told.spec.template.drain = drain;
+    let (before, after) = (&instance.spec, &told.spec);
+    let same = retention(before) == retention(after)
+        && before.template.drain_timeout() == after.template.drain_timeout()
+        && before.template.drain_quiet() == after.template.drain_quiet();
+    told.status = None;
+    (!same).then_some(told)
+}
+
+/// Tells a TiProxy that goes; returns what it was written to.
+async fn tell(
     context: &Context,
     group: &TiProxyGroup,
     instance: &TiProxy,
 ) -> Result<Option<TiProxy>, ExecuteError> {
-    let mut told = instance.clone();
-    told.spec.volume_retention = group.spec.volume_retention;
-    if retention(&told.spec) == retention(&instance.spec) {
-        return Ok(None);
+    match told(group, instance) {
+        Some(told) => Ok(Some(context.writer.replace(&context.instances, &told).await?)),
+        None => Ok(None),
     }
-    told.status = None;
-    Ok(Some(context.writer.replace(&context.instances, &told).await?))
+}
+
+/// Gives its clients time to leave.
+async fn drain(context: &Context, group: &TiProxyGroup, instance: &TiProxy) -> Result<(), ExecuteError> {
+    let mut leaving = told(group, instance).unwrap_or_else(|| instance.clone());
+    leaving.status = None;
+    leaving.spec.offline = Some(true);
+    context.writer.replace(&context.instances, &leaving).await?;
+    Ok(())
 }
 
 async fn delete(context: &Context, group: &TiProxyGroup, instance: &TiProxy) -> Result<(), ExecuteError> {
-    let told = tell_retention(context, group, instance).await?;
+    let told = tell(context, group, instance).await?;
     let Some(target) = Target::of(told.as_ref().unwrap_or(instance)) else {
         return Ok(());
     };
@@ -198,7 +232,7 @@ pub async fn deletion(context: &Context, observed: &Observed) -> Result<(), Exec
         context.verdicts.forget(&uid);
         return Ok(());
     }
-    update_leavers(context, observed).await?;
+    update_leavers(context, observed, |_| false).await?;
     for instance in observed
         .instances
         .iter()

@@ -2,7 +2,9 @@
 //! request, a `NetworkPolicy`.
 
 pub mod build;
+pub mod deadline;
 pub mod discovery;
+mod drain;
 pub mod execute;
 mod judge;
 pub mod observe;
@@ -83,6 +85,7 @@ pub async fn reconcile(context: Context, key: ObjectRef<TiProxyGroup>) -> Result
     }
     let planned = match (&group, &view) {
         (Ok(group), Some(view)) => Ok(planned(
+            &observed,
             group,
             view,
             discovery.as_ref(),
@@ -101,8 +104,17 @@ pub async fn reconcile(context: Context, key: ObjectRef<TiProxyGroup>) -> Result
         now,
     )
     .await?;
+    let deadline = planned
+        .as_ref()
+        .ok()
+        .and_then(|planned| planned.deadline.recheck());
     match executed {
-        Ok(()) => Ok(Outcome::waiting_for([plan.recheck, pending, judged.recheck])),
+        Ok(()) => Ok(Outcome::waiting_for([
+            plan.recheck,
+            pending,
+            judged.recheck,
+            deadline,
+        ])),
         Err(ExecuteError::NameConflict { .. }) => Ok(Outcome::Waiting {
             recheck: Some(CONFLICT_RECHECK),
         }),
@@ -135,6 +147,7 @@ async fn execute(
 }
 
 fn planned<'a>(
+    observed: &Observed,
     group: &'a Group,
     view: &plan::Observed,
     discovery: Option<&Discovery>,
@@ -147,6 +160,7 @@ fn planned<'a>(
         revision: discovery.map(|discovery| revision::name(&group.name, &group.instance_spec(discovery))),
         counts: plan::counts(view, now),
         plan,
+        deadline: deadline::deadline(observed, group, plan, now),
         refusal,
         warnings: discovery
             .map(|discovery| warnings::warnings(group, discovery))
@@ -163,7 +177,7 @@ async fn report(
 ) -> Result<Option<std::time::Duration>, WriteError> {
     let object = &observed.object;
     let uid = object.uid().unwrap_or_default();
-    let unsupported = unsupported::fields(object, observed.cluster.as_deref());
+    let unsupported = unsupported::fields(object);
     let status = status::status(observed, planned, &unsupported, error, now);
     let wait = context.pace.wait(&uid, now);
     match write_status(&context.writer, &context.groups, &**object, &status, wait, now).await? {

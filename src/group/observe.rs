@@ -10,15 +10,16 @@ use kube::{Resource, ResourceExt};
 
 use super::build::instance::spec_of;
 use super::discovery::{NotFound, discover};
-use super::plan::{self, Change, Health, Phase};
+use super::plan::{self, Change, Config, Health, Limits, Phase};
 use super::validate::Group;
 use super::volumes::{LeftBehind, left_behind};
 use crate::api::condition::{ConditionType, Reason};
+use crate::api::template::TiProxyTemplateSpec;
 use crate::api::{Cluster, Discovery, TiProxy, TiProxyGroup, TiProxySpec, name};
 use crate::context::Context;
 use crate::ownership::{self, Slot};
 use crate::revision;
-use crate::runtime::condition;
+use crate::runtime::condition::{self, Status};
 
 /// What is there.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct Observed {
     pub object: Arc<TiProxyGroup>,
     /// The TiProxies that belong to it, by name.
     pub instances: Vec<Arc<TiProxy>>,
+    /// The UIDs of those that have a Pod that is not being deleted.
+    pub with_pod: BTreeSet<String>,
     /// TiProxies with its labels and no owner, as orphan deletion leaves them.
     pub adoptable: Vec<Arc<TiProxy>>,
     /// Ordinals whose names are somebody else's.
@@ -67,6 +70,11 @@ pub fn observe(context: &Context, namespace: &str, name: &str) -> Option<Observe
     let instances = context.instances.owned_by(&uid);
     let claims = context.volume_claims.in_namespace(namespace);
     Some(Observed {
+        with_pod: instances
+            .iter()
+            .filter_map(|instance| instance.uid())
+            .filter(|uid| has_pod(context, uid))
+            .collect(),
         left_behind: left_behind(&object, &instances, &claims),
         instances,
         adoptable,
@@ -91,6 +99,11 @@ pub fn observe(context: &Context, namespace: &str, name: &str) -> Option<Observe
         cluster,
         object,
     })
+}
+
+fn has_pod(context: &Context, instance_uid: &str) -> bool {
+    let pods = context.pods.owned_by(instance_uid);
+    pods.iter().any(|pod| pod.meta().deletion_timestamp.is_none())
 }
 
 /// TiProxies of the namespace that are not the group's: those to adopt, and the ordinals that the rest takes away.
@@ -149,6 +162,15 @@ impl Observed {
             .is_some_and(|cluster| cluster.spec.paused == Some(true))
     }
 
+    /// Whether the Cluster asks for its compute to be suspended.
+    #[must_use]
+    pub fn is_suspended(&self) -> bool {
+        self.cluster
+            .as_ref()
+            .and_then(|cluster| cluster.spec.suspend_action.as_ref()?.suspend_compute)
+            .unwrap_or(false)
+    }
+
     /// Where PD is, or was when it was known last: losing the answer changes nothing that runs.
     #[must_use]
     pub fn known_discovery(&self) -> Option<Discovery> {
@@ -174,7 +196,12 @@ impl Observed {
         let goes_on = desired.is_some() && !self.is_cluster_paused();
         plan::Observed {
             replicas: group.replicas,
-            limits: group.limits,
+            // Without Pods nobody is missed, and in place each TiProxy keeps its volumes.
+            limits: if self.is_suspended() {
+                Limits::new(0, group.replicas)
+            } else {
+                group.limits
+            },
             min_ready: group.min_ready,
             paused: group.paused,
             may_create: goes_on,
@@ -190,13 +217,21 @@ impl Observed {
             instances: self
                 .instances
                 .iter()
-                .map(|instance| of_instance(instance, group, desired))
+                .map(|instance| {
+                    let has_pod = instance.uid().is_some_and(|uid| self.with_pod.contains(&uid));
+                    of_instance(instance, has_pod, group, desired)
+                })
                 .collect(),
         }
     }
 }
 
-fn of_instance(instance: &TiProxy, group: &Group, desired: Option<&TiProxySpec>) -> plan::Instance {
+fn of_instance(
+    instance: &TiProxy,
+    has_pod: bool,
+    group: &Group,
+    desired: Option<&TiProxySpec>,
+) -> plan::Instance {
     let name = instance.name_any();
     let priority = instance
         .annotations()
@@ -213,13 +248,18 @@ fn of_instance(instance: &TiProxy, group: &Group, desired: Option<&TiProxySpec>)
         topology: instance.spec.topology.clone(),
         priority,
         connections: connections.and_then(|connections| u64::try_from(connections).ok()),
+        has_pod,
+        drains: !instance.spec.template.drain_timeout().is_zero(),
+        config: config(instance),
         name,
     }
 }
 
 fn change(instance: &TiProxy, group: &Group, desired: &TiProxySpec) -> Change {
-    match revision::change(&instance.spec, &spec_of(desired, &instance.spec)) {
+    let desired = spec_of(desired, &instance.spec);
+    match revision::change(&instance.spec, &desired) {
         revision::Change::Roll => Change::Roll,
+        revision::Change::InPlace if changes_configuration(&instance.spec, &desired) => Change::Reload,
         revision::Change::InPlace => Change::InPlace,
         revision::Change::None => {
             if group.template_metadata.patch_of(&instance.metadata).is_some() {
@@ -228,6 +268,34 @@ fn change(instance: &TiProxy, group: &Group, desired: &TiProxySpec) -> Change {
                 Change::None
             }
         }
+    }
+}
+
+/// Whether what TiProxy reads may be another after a change in place.
+fn changes_configuration(current: &TiProxySpec, desired: &TiProxySpec) -> bool {
+    let (current, desired) = (&current.template, &desired.template);
+    let labels = |template: &TiProxyTemplateSpec| template.server.as_ref()?.labels.clone();
+    current.config != desired.config
+        || labels(current) != labels(desired)
+        || current.balance != desired.balance
+        || current.traffic_replay != desired.traffic_replay
+}
+
+/// A TiProxy that says nothing of it holds nobody up.
+fn config(instance: &TiProxy) -> Config {
+    let conditions = instance
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice());
+    let applied = condition::find(
+        conditions.unwrap_or_default(),
+        ConditionType::ConfigApplied.as_str(),
+    );
+    match applied {
+        Some(applied) if applied.status != Status::True.as_str() => Config::Open {
+            since: applied.last_transition_time.0,
+        },
+        Some(_) | None => Config::InEffect,
     }
 }
 
@@ -255,6 +323,9 @@ fn health(instance: &TiProxy) -> Health {
         return Health::Ready {
             since: ready.last_transition_time.0,
         };
+    }
+    if ready.reason == Reason::PodLost.as_str() {
+        return Health::Lost;
     }
     let is_stalled = condition::is_true(&status.conditions, ConditionType::Stalled.as_str());
     if is_stalled || status.replicas == Some(0) {

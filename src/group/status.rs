@@ -3,6 +3,7 @@
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
+use super::deadline::Deadline;
 use super::observe::Observed;
 use super::plan::{Counts, Plan, Wait};
 use super::validate::{Group, Invalid};
@@ -13,6 +14,10 @@ use crate::api::{TiProxy, TiProxyGroupStatus, name};
 use crate::ownership::Slot;
 use crate::problem::{ExecuteError, Progress, State, new_condition};
 use crate::runtime::condition::{self, NewCondition};
+
+/// What is said of a group of which nothing runs because the Cluster asks for it.
+const SUSPENDED: &str =
+    "no TiProxy runs, since the Cluster's spec.suspendAction.suspendCompute is true; unset it to go on";
 
 /// What the plan of a valid group came to.
 #[derive(Clone, Debug)]
@@ -25,6 +30,8 @@ pub struct Planned<'a> {
     pub counts: Counts,
     /// What is done next.
     pub plan: &'a Plan,
+    /// Whether the rollout makes progress.
+    pub deadline: Deadline,
     /// Why nothing can be made from the template.
     pub refusal: Option<&'a Refusal>,
     /// What the user should know about the configuration.
@@ -45,6 +52,7 @@ pub fn status(
     let stored = object.status.clone().unwrap_or_default();
     let progress = progress(observed, planned, error);
     let mut new: Vec<NewCondition> = progress.conditions(generation).into();
+    new.push(suspended(observed, generation));
     new.push(warned(
         ConditionType::UnsupportedFields,
         Reason::NotYetSupported,
@@ -126,6 +134,22 @@ fn followed(instance: &TiProxy) -> Option<&str> {
     instance.status.as_ref()?.update_revision.as_deref()
 }
 
+/// Whether Pods were taken away because the Cluster asks for it.
+fn suspended(observed: &Observed, generation: Option<i64>) -> NewCondition {
+    let (holds, reason, message) = if !observed.is_suspended() {
+        (false, Reason::NotSuspended, "the Cluster asks for no suspension")
+    } else if observed.with_pod.is_empty() {
+        (true, Reason::Suspended, SUSPENDED)
+    } else {
+        (
+            false,
+            Reason::Draining,
+            "Pods are leaving, since the Cluster is suspended",
+        )
+    };
+    new_condition(ConditionType::Suspended, holds, reason, message, generation)
+}
+
 fn available(planned: &Planned, generation: Option<i64>) -> NewCondition {
     let least = planned
         .group
@@ -203,6 +227,17 @@ fn progress(
         };
         return Progress::working(reason, not_found.to_string());
     }
+    if observed.is_suspended() && !observed.is_cluster_paused() {
+        return if observed.with_pod.is_empty() && planned.plan.actions.is_empty() {
+            Progress::suspended(SUSPENDED)
+        } else {
+            Progress::working(
+                Reason::Suspended,
+                "the Cluster's spec.suspendAction.suspendCompute is true; Pods leave when their clients have left or \
+                 the time for that is over",
+            )
+        };
+    }
     if let Some(stalled) = stalled_instance(observed, planned.revision.as_deref()) {
         return stalled;
     }
@@ -264,10 +299,18 @@ fn going_on(observed: &Observed, planned: &Planned) -> Progress {
     };
     let why = if starved { starved_because(observed) } else { None };
     let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-    Progress::working(
-        reason,
-        format!("{figures}; waiting for {}{why}", waiting.join(", ")),
-    )
+    let message = format!("{figures}; waiting for {}{why}", waiting.join(", "));
+    // Nothing is wrong with a template whose TiProxies find no TiDB.
+    if planned.deadline == Deadline::Passed && !starved {
+        return Progress::stalled(
+            Reason::ProgressDeadlineExceeded,
+            format!(
+                "no progress for {} s (spec.progressDeadlineSeconds): {message}; it goes on as soon as that changes",
+                planned.group.progress_deadline.as_secs()
+            ),
+        );
+    }
+    Progress::working(reason, message)
 }
 
 /// Why the first TiProxy that has no TiDB has none, in its own words.
@@ -294,6 +337,9 @@ fn in_words(wait: &Wait) -> Option<String> {
             remaining: None,
         } => Some(format!("{name} to become Ready")),
         Wait::Backends { name } => Some(format!("{name} to find a TiDB")),
+        Wait::Trial { name, .. } => Some(format!(
+            "{name} to serve with the new configuration before the others get it"
+        )),
         Wait::Leaver { name } => Some(format!("{name} to leave")),
         Wait::Paused | Wait::NothingMayBeCreated | Wait::MayNotRoll => None,
     }

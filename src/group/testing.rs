@@ -63,6 +63,10 @@ pub(crate) fn instance(group: &Group, ordinal: u32, changes: &Value) -> Arc<TiPr
 pub(crate) fn observed(object: TiProxyGroup, instances: Vec<Arc<TiProxy>>) -> Observed {
     Observed {
         object: Arc::new(object),
+        with_pod: instances
+            .iter()
+            .filter_map(|instance| instance.metadata.uid.clone())
+            .collect(),
         instances,
         adoptable: Vec::new(),
         reserved_ordinals: BTreeSet::new(),

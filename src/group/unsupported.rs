@@ -1,27 +1,30 @@
-//! Fields that are accepted and that this version does not act on yet: nothing is ignored silently.
+//! Fields that are accepted and have no effect: nothing is ignored silently.
 
-use crate::api::name::ANNOTATION_DRAIN_SECONDS;
-use crate::api::template::{ConfigUpdateStrategy, TiProxyTemplateSpec};
-use crate::api::{Cluster, TiProxyGroup};
+use super::drain;
+use crate::api::TiProxyGroup;
 use crate::instance::volume;
 use crate::template_metadata::is_reserved_label;
 
-/// The fields of a group, and of its Cluster, that have no effect yet, with what happens instead.
+/// The fields of a group that have no effect, with what happens instead.
 #[must_use]
-pub fn fields(group: &TiProxyGroup, cluster: Option<&Cluster>) -> Vec<String> {
-    let suspend = cluster.and_then(|cluster| cluster.spec.suspend_action.as_ref());
-    let suspended = suspend
-        .filter(|action| action.suspend_compute == Some(true))
-        .map(|_| "the Cluster's spec.suspendAction.suspendCompute (TiProxies go on)".to_owned());
-    spec_fields(group)
+pub fn fields(group: &TiProxyGroup) -> Vec<String> {
+    let template = &group.spec.template.spec;
+    let names_pod = template
+        .overlay
+        .as_ref()
+        .and_then(|overlay| overlay.pod.as_ref()?.metadata.as_ref())
+        .is_some_and(|metadata| metadata.name.is_some());
+    let pod_name = names_pod.then(|| {
+        "spec.template.spec.overlay.pod.metadata.name (a Pod is named after its TiProxy)".to_owned()
+    });
+    pod_name
         .into_iter()
-        .chain(suspended)
-        .chain(volume::without_effect(&group.spec.template.spec))
+        .chain(volume::without_effect(template))
         .chain(metadata_fields(group))
         .collect()
 }
 
-/// Labels that belong to the operator, and v2's way to ask for a drain.
+/// Labels that belong to the operator, and a request for a drain that cannot be read.
 fn metadata_fields(group: &TiProxyGroup) -> Vec<String> {
     let metadata = group.spec.template.metadata.as_ref();
     let labels = metadata.and_then(|metadata| metadata.labels.as_ref());
@@ -42,15 +45,6 @@ fn metadata_fields(group: &TiProxyGroup) -> Vec<String> {
         ("spec.template.spec.overlay.pod.metadata.labels", of_overlay),
         ("spec.service.labels", of_service),
     ];
-    let drain = metadata
-        .and_then(|metadata| metadata.annotations.as_ref())
-        .filter(|annotations| annotations.contains_key(ANNOTATION_DRAIN_SECONDS))
-        .map(|_| {
-            format!(
-                "spec.template.metadata.annotations[{ANNOTATION_DRAIN_SECONDS}] (TiProxies leave at once, after their \
-                 preStop sleep)"
-            )
-        });
     reserved
         .into_iter()
         .flat_map(|(path, labels)| {
@@ -59,47 +53,8 @@ fn metadata_fields(group: &TiProxyGroup) -> Vec<String> {
                 format!("{path}[{key}] (the label belongs to the operator, which sets it itself)")
             })
         })
-        .chain(drain)
+        .chain(drain::without_effect(&group.spec.template))
         .collect()
-}
-
-fn spec_fields(group: &TiProxyGroup) -> Vec<String> {
-    let spec = &group.spec;
-    let template = &spec.template.spec;
-    [(
-        spec.progress_deadline_seconds.is_some(),
-        "spec.progressDeadlineSeconds (a rollout may take any time)",
-    )]
-    .into_iter()
-    .chain(template_fields(template))
-    .filter(|(set, _)| *set)
-    .map(|(_, text)| text.to_owned())
-    .collect()
-}
-
-fn template_fields(template: &TiProxyTemplateSpec) -> [(bool, &'static str); 3] {
-    let wants_reload = template
-        .update_strategy
-        .as_ref()
-        .is_some_and(|strategy| strategy.config == Some(ConfigUpdateStrategy::HotReload));
-    let overlay = template.overlay.as_ref();
-    let names_pod = overlay
-        .and_then(|overlay| overlay.pod.as_ref()?.metadata.as_ref())
-        .is_some_and(|metadata| metadata.name.is_some());
-    [
-        (
-            template.drain.is_some(),
-            "spec.template.spec.drain (TiProxies leave at once, after their preStop sleep)",
-        ),
-        (
-            wants_reload,
-            "spec.template.spec.updateStrategy.config HotReload (every change of the configuration rolls)",
-        ),
-        (
-            names_pod,
-            "spec.template.spec.overlay.pod.metadata.name (a Pod is named after its TiProxy)",
-        ),
-    ]
 }
 
 #[cfg(test)]
@@ -109,6 +64,7 @@ fn template_fields(template: &TiProxyTemplateSpec) -> [(bool, &'static str); 3] 
 )]
 mod tests {
     use super::*;
+    use crate::api::name::ANNOTATION_DRAIN_SECONDS;
     use serde_json::{Value, json};
 
     fn of(spec: Value, template: Value) -> Vec<String> {
@@ -119,7 +75,7 @@ mod tests {
         group["spec"]["cluster"] = json!({"name": "basic"});
         group["spec"]["replicas"] = json!(1);
         group["spec"]["template"] = json!({"spec": template});
-        fields(&serde_json::from_value(group).unwrap(), None)
+        fields(&serde_json::from_value(group).unwrap())
     }
 
     #[test]
@@ -143,24 +99,9 @@ mod tests {
     fn each_field_is_named_by_its_path() {
         for (spec, template, path) in [
             (
-                json!({"progressDeadlineSeconds": 60}),
-                json!({}),
-                "spec.progressDeadlineSeconds",
-            ),
-            (
                 json!({}),
                 json!({"overlay": {"volumeClaims": [{"name": "a", "volumeClaim": {"spec": {"volumeMode": "Block"}}}]}}),
                 "spec.template.spec.overlay.volumeClaims[a].volumeClaim.spec.volumeMode",
-            ),
-            (
-                json!({}),
-                json!({"drain": {"timeoutSeconds": 5}}),
-                "spec.template.spec.drain",
-            ),
-            (
-                json!({}),
-                json!({"updateStrategy": {"config": "HotReload"}}),
-                "spec.template.spec.updateStrategy.config",
             ),
             (
                 json!({}),
@@ -180,29 +121,23 @@ mod tests {
     }
 
     #[test]
-    fn labels_of_ours_and_what_the_cluster_asks_for_are_named_too() {
+    fn labels_of_ours_and_a_drain_that_cannot_be_read_are_named_too() {
         let group: TiProxyGroup = serde_json::from_value(json!({
             "apiVersion": "core.pingcap.com/v1alpha1", "kind": "TiProxyGroup", "metadata": {"name": "web"},
             "spec": {"cluster": {"name": "basic"}, "replicas": 1,
                 "service": {"labels": {"app.kubernetes.io/name": "mine", "team": "a"}},
                 "template": {"spec": {"version": "v1.3.2"}, "metadata": {
                     "labels": {"pingcap.com/group": "other", "team": "a"},
-                    "annotations": {ANNOTATION_DRAIN_SECONDS: "60"}}}},
+                    "annotations": {ANNOTATION_DRAIN_SECONDS: "60s"}}}},
         }))
         .unwrap();
-        let cluster: Cluster = serde_json::from_value(json!({
-            "apiVersion": "core.pingcap.com/v1alpha1", "kind": "Cluster", "metadata": {"name": "basic"},
-            "spec": {"suspendAction": {"suspendCompute": true}},
-        }))
-        .unwrap();
-        let paths: Vec<String> = fields(&group, Some(&cluster))
+        let paths: Vec<String> = fields(&group)
             .iter()
             .map(|text| text.split(" (").next().unwrap_or_default().to_owned())
             .collect();
         assert_eq!(
             paths,
             [
-                "the Cluster's spec.suspendAction.suspendCompute",
                 "spec.template.metadata.labels[pingcap.com/group]",
                 "spec.service.labels[app.kubernetes.io/name]",
                 &format!("spec.template.metadata.annotations[{ANNOTATION_DRAIN_SECONDS}]"),

@@ -5,10 +5,12 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
+use super::drain::resolved_drain;
 use super::plan::{Limits, LimitsError, Share};
 use crate::api::group::{DEFAULT_MIN_READY_SECONDS, SchedulePolicyType, TiProxyGroupSpec};
 use crate::api::name::ANNOTATION_RESTARTED_AT;
 use crate::api::service::ServiceOptions;
+use crate::api::template::TiProxyTemplateSpec;
 use crate::api::{Discovery, TiProxyGroup, TiProxySpec, name};
 use crate::instance::volume::{self, InvalidVolume};
 use crate::problem::sentences;
@@ -32,6 +34,8 @@ pub struct Group {
     pub limits: Limits,
     /// How long a TiProxy must be Ready to count as available.
     pub min_ready: Duration,
+    /// How long a rollout may make no progress before it is called stalled.
+    pub progress_deadline: Duration,
     /// Whether rollouts stop.
     pub paused: bool,
     /// Where TiProxies go, by weight; empty when the scheduler chooses.
@@ -108,6 +112,7 @@ pub fn validate(group: &TiProxyGroup) -> Result<Group, Invalid> {
         replicas,
         limits,
         min_ready: min_ready(group),
+        progress_deadline: progress_deadline(group),
         paused: spec.paused.unwrap_or(false),
         topologies: topologies(spec),
         service: spec.service.clone().unwrap_or_default(),
@@ -131,7 +136,10 @@ pub fn validate(group: &TiProxyGroup) -> Result<Group, Invalid> {
                 .and_then(|annotations| annotations.get(ANNOTATION_RESTARTED_AT).cloned()),
             replicas: Some(1),
             volume_retention: spec.volume_retention,
-            template: template.spec.clone(),
+            template: TiProxyTemplateSpec {
+                drain: resolved_drain(template),
+                ..template.spec.clone()
+            },
             ..TiProxySpec::default()
         },
         name,
@@ -163,6 +171,16 @@ fn topologies(spec: &TiProxyGroupSpec) -> Vec<Share> {
 pub fn min_ready(group: &TiProxyGroup) -> Duration {
     let seconds = group.spec.min_ready_seconds.unwrap_or(DEFAULT_MIN_READY_SECONDS);
     Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+}
+
+/// How long a rollout may make no progress: longer than a TiProxy needs to become available.
+fn progress_deadline(group: &TiProxyGroup) -> Duration {
+    const USUAL: Duration = Duration::from_mins(10);
+    let seconds = group.spec.progress_deadline_seconds;
+    match seconds.and_then(|seconds| u64::try_from(seconds).ok()) {
+        Some(seconds) => Duration::from_secs(seconds),
+        None => USUAL.max(min_ready(group).saturating_mul(2)),
+    }
 }
 
 #[cfg(test)]

@@ -91,8 +91,12 @@ pub fn question(group: &Group, discovery: &Discovery) -> Option<Result<Question,
 #[must_use]
 pub fn is_needed(plan: &Plan) -> bool {
     plan.actions.iter().any(|action| match action {
-        Action::Create { .. } | Action::UpdateInPlace { .. } | Action::Recreate { .. } => true,
+        Action::Revive { .. }
+        | Action::Create { .. }
+        | Action::UpdateInPlace { .. }
+        | Action::Recreate { .. } => true,
         Action::Leave { why, .. } => *why == Why::Roll,
+        Action::Remove { .. } => false,
     })
 }
 
@@ -193,7 +197,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::group::plan::Target;
+    use crate::group::plan::{Exit, Target};
     use crate::group::testing::{discovery, group};
 
     fn with(overlay: &Value) -> Option<Result<Question, Refusal>> {
@@ -243,6 +247,7 @@ mod tests {
         let leave = |why| Action::Leave {
             target: target(),
             why,
+            by: Exit::Drain,
         };
         for (action, expected) in [
             (
@@ -253,6 +258,8 @@ mod tests {
                 true,
             ),
             (Action::Recreate { target: target() }, true),
+            (Action::Revive { target: target() }, true),
+            (Action::Remove { target: target() }, false),
             (Action::UpdateInPlace { target: target() }, true),
             (leave(Why::Roll), true),
             (leave(Why::ScaleIn), false),

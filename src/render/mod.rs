@@ -169,8 +169,8 @@ fn render_group(object: &TiProxyGroup, manifests: &Manifests, options: &Options,
         }
         Err(invalid) => output.tell(Level::Error, &about, invalid.to_string()),
     }
-    for field in group::unsupported::fields(object, cluster) {
-        output.tell(Level::Warning, &about, format!("not supported yet: {field}"));
+    for field in group::unsupported::fields(object) {
+        output.tell(Level::Warning, &about, format!("without effect: {field}"));
     }
 }
 

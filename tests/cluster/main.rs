@@ -19,11 +19,14 @@ mod clients;
 #[path = "../tls/combination.rs"]
 mod combination;
 mod crash;
+mod drain;
 mod group_objects;
 mod harness;
 mod harness_test;
 mod lifecycle;
 mod node_labels;
+mod nodes;
 mod overlay;
 mod placement;
+mod random;
 mod volume;

@@ -8,7 +8,7 @@ use crate::group::testing::{conditions, discovery, group, instance, object, obse
 fn seen(changes: &Value) -> plan::Instance {
     let group = group(&json!({}));
     let desired = group.instance_spec(&discovery());
-    of_instance(&instance(&group, 0, changes), &group, Some(&desired))
+    of_instance(&instance(&group, 0, changes), true, &group, Some(&desired))
 }
 
 fn status(conditions: &Value) -> Value {
@@ -79,6 +79,7 @@ fn a_change_is_classified_by_what_it_takes() {
     }
     let unknown = of_instance(
         &instance(&group(&json!({})), 0, &json!({"spec": {"version": "v1.3.1"}})),
+        true,
         &group(&json!({})),
         None,
     );

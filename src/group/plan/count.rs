@@ -60,7 +60,7 @@ impl Counts {
         self.active += 1;
         match change {
             Change::None => self.updated += 1,
-            Change::InPlace => {}
+            Change::InPlace | Change::Reload => {}
             Change::Roll => self.outdated += 1,
         }
         match standing(health, min_ready, now).map(|(standing, _)| standing) {

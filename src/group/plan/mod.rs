@@ -10,6 +10,9 @@
 //! * *fresh*: fits the template (or differs in what needs no new Pod); *outdated*: needs a new Pod.
 //! * *available*: [`Health::Ready`] for `min_ready`. *Hopeful*: outdated, and not available for a reason that passes
 //!   by itself ([`Health::Starved`], [`Health::Unobserved`], ready but not for long enough).
+//! * *drain*: an instance that is offline gives its clients time to leave; until its Pod goes it can be *revived*.
+//! * *proven*: it runs with the template's configuration, and serves. *On trial*: it was given that configuration, and is
+//!   not proven yet.
 //! * *leaver*: offline or deleting. The only persisted mark of why it leaves is its content, so a leaver counts as
 //!   leaving **because of a roll** exactly while it is outdated. An instance that a scale-in removed and that a later
 //!   edit makes outdated therefore holds back creation until it is gone, and a rollback sets leavers that fit again
@@ -26,6 +29,10 @@
 //! rollout that ends an outage of its own making is not stuck. Any other unavailable one goes at once. A scale-in
 //! always reaches its goal: what is above `replicas` and the surge in progress goes, the least useful first.
 //!
+//! What is missing is revived before it is created: a leaver that fits comes back, whatever else holds creation up, since its
+//! Pod is there anyway. Another configuration that running instances take over goes to one that serves first, and to the
+//! others when one is proven; those that do not serve have nothing to lose and get it at once.
+//!
 //! Where topologies are given, who is created goes where active instances are furthest below their share, and among the
 //! equally useful those leave first that are where none should be, then those of the topology furthest above its share.
 //! Nothing is moved only because the topologies changed.
@@ -36,15 +43,17 @@
 //!
 //! # Reading order
 //!
-//! `roster` sorts the instances into who counts as what, `scale` creates what is missing, `leave` takes away what is
-//! too much, `rollout` replaces what is outdated; `budget` is rule (b), `order` says who goes first, and `topology`
+//! `roster` sorts the instances into who counts as what, `scale` revives or creates what is missing, `leave` takes away what
+//! is too much, `rollout` replaces what is outdated and `reload` changes the rest in place; `budget` is rule (b), `order` says who goes first, and `topology`
 //! where. [`counts`] gives the same view to the status.
 
+mod action;
 mod budget;
 mod count;
 mod leave;
 mod limits;
 mod order;
+mod reload;
 mod rollout;
 mod roster;
 mod scale;
@@ -57,6 +66,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
+pub use action::{Action, Exit, Target, Wait, Why};
 pub use count::{Counts, counts};
 use leave::Departures;
 pub use limits::{Limits, LimitsError};
@@ -112,6 +122,24 @@ pub struct Instance {
     pub priority: Option<i64>,
     /// Client connections, when known.
     pub connections: Option<u64>,
+    /// Whether it has a Pod that is not being deleted.
+    pub has_pod: bool,
+    /// Whether its clients are given time to leave.
+    pub drains: bool,
+    /// Whether it runs with the configuration that its spec asks for.
+    pub config: Config,
+}
+
+/// Whether an instance runs with the configuration that its spec asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Config {
+    /// It does.
+    InEffect,
+    /// It does not, or that cannot be told.
+    Open {
+        /// Since when, from the condition.
+        since: Timestamp,
+    },
 }
 
 /// How an instance differs from the group's template.
@@ -119,8 +147,10 @@ pub struct Instance {
 pub enum Change {
     /// Not at all.
     None,
-    /// In metadata or fields that need no new Pod.
+    /// In metadata or fields that change nothing that runs.
     InPlace,
+    /// In the configuration, which the running TiProxy takes over.
+    Reload,
     /// In something that needs a new Pod.
     Roll,
 }
@@ -157,93 +187,10 @@ pub enum Health {
     },
 }
 
-/// An object, as it was when the decision was made.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Target {
-    /// Its name.
-    pub name: String,
-    /// Its UID: a precondition of every write.
-    pub uid: String,
-    /// Its resourceVersion: a precondition, because the content decided.
-    pub resource_version: String,
-}
-
-/// One write. Any prefix of a plan's actions keeps the rules.
-///
-/// Bringing a leaving instance back (`Revive`, on a rollback or scale-out) belongs before `Create`: it takes the place
-/// of a create in `scale::missing`, for leavers that are fresh and not yet deleting. It comes with the drain, before
-/// which nothing that leaves can come back.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Action {
-    /// Create the instance of this ordinal from the current template.
-    Create {
-        /// The smallest ordinal that is free and fits the topology.
-        ordinal: u32,
-        /// Where it goes; `None` when the scheduler chooses.
-        topology: Option<Topology>,
-    },
-    /// Write the current template to the object; its Pod goes on.
-    UpdateInPlace {
-        /// The instance.
-        target: Target,
-    },
-    /// Write the current template to the object; its Pod is replaced under the same name.
-    Recreate {
-        /// The instance.
-        target: Target,
-    },
-    /// Take the instance out of service and delete it.
-    Leave {
-        /// The instance.
-        target: Target,
-        /// What it leaves for.
-        why: Why,
-    },
-}
-
-/// Why an instance leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Why {
-    /// The group has more instances than it should.
-    ScaleIn,
-    /// The instance is outdated, and what replaces it is there or on its way.
-    Roll,
-    /// Its node is dead; another instance takes its place.
-    Lost,
-}
-
-/// Something that keeps the group from its goal and is not in the planner's hands.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Wait {
-    /// A change of the template waits because the group is paused.
-    Paused,
-    /// Something should be created, changed or replaced, and nothing may be.
-    NothingMayBeCreated,
-    /// Outdated instances stay because none may be replaced.
-    MayNotRoll,
-    /// This instance is to become available.
-    Available {
-        /// Its name.
-        name: String,
-        /// What is left of `min_ready` when it is ready; `None` while it is not.
-        remaining: Option<Duration>,
-    },
-    /// This instance is unready only because no TiDB is available to it.
-    Backends {
-        /// Its name.
-        name: String,
-    },
-    /// This instance leaves because of a roll, and the next one is created when it is gone.
-    Leaver {
-        /// Its name.
-        name: String,
-    },
-}
-
 /// What to write now, what is waited for, and when to look again without being asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The writes, in order: creates, updates in place, recreations, leaves.
+    /// The writes, in order: revivals, creates, updates in place, recreations, leaves, removals.
     pub actions: Vec<Action>,
     /// What keeps the group from its goal beside these actions.
     pub waiting: Vec<Wait>,
@@ -252,6 +199,13 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether something is written to the instance of this UID.
+    #[must_use]
+    pub fn writes_to(&self, uid: &str) -> bool {
+        let mut targets = self.actions.iter().filter_map(Action::target);
+        targets.any(|target| target.uid == uid)
+    }
+
     /// Nothing to do and nothing to wait for: the group is as it should be.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -269,26 +223,38 @@ pub fn plan(observed: &Observed, now: Timestamp) -> Plan {
     departures.scale_in();
     departures.roll();
 
+    let reload = reload::reload(&roster, &departures, now);
+
     let mut actions = Vec::new();
-    let creations = scale::creations(&roster, missing.create).into_iter();
-    actions.extend(creations.map(|creation| Action::Create {
-        ordinal: creation.ordinal,
-        topology: creation.topology,
+    actions.extend(missing.revive.iter().map(|instance| Action::Revive {
+        target: instance.target(),
     }));
-    actions.extend(
-        rollout::in_place(&roster, &departures).map(|instance| Action::UpdateInPlace {
-            target: instance.target(),
-        }),
-    );
+    actions.extend(missing.create.iter().map(|creation| Action::Create {
+        ordinal: creation.ordinal,
+        topology: creation.topology.clone(),
+    }));
+    actions.extend(reload.update.iter().map(|instance| Action::UpdateInPlace {
+        target: instance.target(),
+    }));
     actions.extend(departures.recreate.iter().map(|instance| Action::Recreate {
         target: instance.target(),
     }));
     actions.extend(departures.leave.iter().map(|(instance, why)| Action::Leave {
         target: instance.target(),
         why: *why,
+        by: instance.exit(),
     }));
+    let finished = roster.finished.iter();
+    actions.extend(
+        finished
+            .filter(|instance| !missing.revives(instance))
+            .map(|instance| Action::Remove {
+                target: instance.target(),
+            }),
+    );
 
-    let waiting = waiting(&roster, &missing, &departures);
+    let mut waiting = waiting(&roster, &missing, &departures);
+    waiting.extend(reload.wait);
     let recheck = waiting.iter().filter_map(Wait::remaining).min();
     Plan {
         actions,
@@ -337,17 +303,13 @@ impl Instance {
             resource_version: self.resource_version.clone(),
         }
     }
-}
 
-impl Wait {
-    fn remaining(&self) -> Option<Duration> {
-        match self {
-            Self::Available { remaining, .. } => *remaining,
-            Self::Paused
-            | Self::NothingMayBeCreated
-            | Self::MayNotRoll
-            | Self::Backends { .. }
-            | Self::Leaver { .. } => None,
+    fn exit(&self) -> Exit {
+        let runs = self.has_pod && !matches!(self.health, Health::NotRunning | Health::Lost);
+        if runs && self.drains {
+            Exit::Drain
+        } else {
+            Exit::Delete
         }
     }
 }

@@ -1,8 +1,8 @@
-//! On to the template: outdated instances leave or are recreated, and what needs no new Pod is changed in place.
+//! On to the template: outdated instances leave or are recreated.
 
+use super::Why;
 use super::leave::Departures;
-use super::roster::{Roster, Standing};
-use super::{Change, Instance, Why};
+use super::roster::Standing;
 
 impl Departures<'_> {
     /// Replaces outdated members as far as (b) allows: where there is a surge they leave, and where there is none
@@ -23,15 +23,4 @@ impl Departures<'_> {
             }
         }
     }
-}
-
-/// Members that stay and differ in what needs no new Pod.
-pub(super) fn in_place<'a>(
-    roster: &'a Roster<'a>,
-    departures: &'a Departures<'_>,
-) -> impl Iterator<Item = &'a Instance> {
-    let members = roster.members.iter().filter(|_| roster.may_change());
-    members
-        .map(|member| member.instance)
-        .filter(|instance| instance.change == Change::InPlace && !departures.contains(instance))
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::order::rank;
 use super::{Change, Health, Instance, Observed, Phase, Wait};
 
 /// How much an active instance is worth to the group; the smallest leaves first.
@@ -41,6 +42,14 @@ impl Member<'_> {
             }
     }
 
+    /// Whether it takes clients.
+    pub(super) fn serves(&self) -> bool {
+        match self.standing {
+            Standing::Young | Standing::Available => true,
+            Standing::NotRunning | Standing::NotReady | Standing::Starved | Standing::Unobserved => false,
+        }
+    }
+
     /// What the group waits for as long as it has this member.
     pub(super) fn wait(&self) -> Option<Wait> {
         let name = self.instance.name.clone();
@@ -67,6 +76,10 @@ pub(super) struct Roster<'a> {
     pub(super) lost: Vec<&'a Instance>,
     /// Leaving because of a roll, and not lost.
     pub(super) roll_leavers: Vec<&'a Instance>,
+    /// Leavers that can come back, the most useful first.
+    pub(super) revivable: Vec<&'a Instance>,
+    /// Offline, and nothing is waited for any more.
+    pub(super) finished: Vec<&'a Instance>,
     /// Members that fit the template.
     pub(super) fresh: u32,
     /// Members that need a new Pod.
@@ -90,10 +103,20 @@ impl<'a> Roster<'a> {
             members: Vec::new(),
             lost: Vec::new(),
             roll_leavers: Vec::new(),
+            revivable: Vec::new(),
+            finished: Vec::new(),
             fresh: 0,
             outdated: 0,
         };
         for instance in sorted {
+            if instance.phase == Phase::Offline {
+                if instance.has_pod && instance.change != Change::Roll {
+                    roster.revivable.push(instance);
+                }
+                if !(instance.has_pod && instance.drains) {
+                    roster.finished.push(instance);
+                }
+            }
             match (instance.phase, standing(instance.health, observed.min_ready, now)) {
                 (Phase::Active, Some((standing, remaining))) => {
                     let member = Member {
@@ -115,6 +138,9 @@ impl<'a> Roster<'a> {
                 (Phase::Offline | Phase::Deleting, _) => {}
             }
         }
+        roster
+            .revivable
+            .sort_by(|left, right| rank(right).cmp(&rank(left)));
         roster
     }
 

@@ -1,6 +1,7 @@
 //! The planner's scenarios as a table: a group, its instances, and what is done and waited for.
 //!
-//! An instance is written as its ordinal (or a name) and words: `old` needs a new Pod, `meta` an update in place;
+//! An instance is written as its ordinal (or a name) and words: `old` needs a new Pod, `meta` an update in place, `reload`
+//! another configuration; `open:3` does not run with its own for 3 s, `podless` has no Pod, `hasty` gives no time to leave;
 //! without a word about its health it is available. The reference operator's own cases are among them, by the same
 //! numbers; where the outcome differs by design, the name says how.
 
@@ -10,8 +11,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Action, Change, Counts, Health, Instance, Limits, Observed, Phase, Plan, Share, Target, Topology, Wait,
-    Why, counts, plan,
+    Action, Change, Config, Counts, Exit, Health, Instance, Limits, Observed, Phase, Plan, Share, Target,
+    Topology, Wait, Why, counts, plan,
 };
 
 fn now() -> Timestamp {
@@ -38,12 +39,22 @@ fn instance(text: &str) -> Instance {
         topology: None,
         priority: None,
         connections: None,
+        has_pod: true,
+        drains: true,
+        config: Config::InEffect,
     };
     for word in words {
         let (key, value) = word.split_once(':').unwrap_or((word, ""));
         match key {
             "old" => instance.change = Change::Roll,
             "meta" => instance.change = Change::InPlace,
+            "reload" => instance.change = Change::Reload,
+            "open" => {
+                let since = now() - SignedDuration::from_secs(value.parse().unwrap());
+                instance.config = Config::Open { since };
+            }
+            "podless" => instance.has_pod = false,
+            "hasty" => instance.drains = false,
             "offline" => instance.phase = Phase::Offline,
             "deleting" => instance.phase = Phase::Deleting,
             "lost" => instance.health = Health::Lost,
@@ -162,18 +173,20 @@ fn actions(plan: &Plan) -> String {
         }
         Action::UpdateInPlace { target } => format!("update {}", short(target)),
         Action::Recreate { target } => format!("recreate {}", short(target)),
-        Action::Leave {
-            target,
-            why: Why::ScaleIn,
-        } => format!("remove {}", short(target)),
-        Action::Leave {
-            target,
-            why: Why::Roll,
-        } => format!("retire {}", short(target)),
-        Action::Leave {
-            target,
-            why: Why::Lost,
-        } => format!("give up {}", short(target)),
+        Action::Leave { target, why, by } => {
+            let verb = match why {
+                Why::ScaleIn => "remove",
+                Why::Roll => "retire",
+                Why::Lost => "give up",
+            };
+            let at_once = match (why, by) {
+                (Why::ScaleIn | Why::Roll, Exit::Delete) => " at once",
+                (Why::Lost, Exit::Delete) | (_, Exit::Drain) => "",
+            };
+            format!("{verb} {}{at_once}", short(target))
+        }
+        Action::Revive { target } => format!("revive {}", short(target)),
+        Action::Remove { target } => format!("delete {}", short(target)),
     });
     texts.collect::<Vec<_>>().join(", ")
 }
@@ -194,6 +207,10 @@ fn waits(plan: &Plan) -> String {
             format!("{} in {left:?}", name.replace("g-", "available "))
         }
         Wait::Backends { name } => name.replace("g-", "backends "),
+        Wait::Trial { name, remaining } => match remaining {
+            Some(left) => format!("{} for {left:?}", name.replace("g-", "trial of ")),
+            None => name.replace("g-", "trial of "),
+        },
         Wait::Leaver { name } => name.replace("g-", "gone "),
     });
     texts.collect::<Vec<_>>().join(", ")
@@ -240,8 +257,8 @@ mod size {
         zero_replicas_and_no_instances_are_at_rest: group(0), "" => "", "";
         zero_replicas_do_not_wait_for_leavers: group(0), "0 deleting, 1 old deleting" => "", "";
         back_from_zero_while_the_old_ones_drain: group(3), "0 deleting, 1 deleting, 2 offline"
-            => "create 3, create 4, create 5", "";
-        leavers_of_a_scale_in_do_not_hold_back: group(3), "0, 1 deleting, 2 offline" => "create 3, create 4", "";
+            => "revive 2, create 3, create 4", "";
+        leavers_of_a_scale_in_do_not_hold_back: group(3), "0, 1 deleting, 2 offline" => "revive 2, create 3", "";
         leavers_do_not_make_a_complete_group_incomplete: group(1), "0, 1 deleting, 2 offline" => "", "";
         scale_in_when_nothing_is_available: group(3).limits(0, 1), "0 unready, 1 unready, 2 unready, 3 unready, 4 unready"
             => "remove 4, remove 3", "ready 0, ready 1, ready 2";
@@ -266,8 +283,8 @@ mod order {
 
     scenarios! {
         usefulness: group(0), "0, 1 ready:1, 2 unobserved, 3 starved, 4 unready, 5 down"
-            => "remove 5, remove 4, remove 3, remove 2, remove 1, remove 0", "";
-        not_running_before_the_fullest_zone: group(2), "0 zone:a, 1 zone:a, 2 zone:b down" => "remove 2", "";
+            => "remove 5 at once, remove 4, remove 3, remove 2, remove 1, remove 0", "";
+        not_running_before_the_fullest_zone: group(2), "0 zone:a, 1 zone:a, 2 zone:b down" => "remove 2 at once", "";
         fullest_zone_first: group(2), "0 zone:a, 1 zone:a, 2 zone:a, 3 zone:b"
             => "remove 2, remove 1", "";
         zones_are_counted_again_after_each: group(2), "0 zone:a, 1 zone:a, 2 zone:b, 3 zone:b, 4 zone:c"
@@ -354,7 +371,7 @@ mod surge {
             => "recreate 2, recreate 1", "";
         both_percentages_zero: group(3).percent("0%", "33%"), "0 old, 1 old, 2 old" => "recreate 2", "";
         outdated_that_does_not_run_is_replaced_without_waiting: group(3), "0 old, 1 old down, 2 old"
-            => "create 3, retire 1", "";
+            => "create 3, retire 1 at once", "";
         outdated_crash_loops_are_replaced_without_waiting: group(3), "0 old unready, 1 old unready, 2 old unready"
             => "create 3, retire 2, retire 1, retire 0", "";
         outdated_that_just_became_ready_stays: group(3), "0 old ready:1, 1 old ready:2, 2 old ready:3"
@@ -383,7 +400,7 @@ mod broken_revision {
         stops_after_one_without_surge: group(3).limits(0, 1), "0, 1 old, 2 old" => "recreate 2", "";
         stays_stopped_without_surge: group(3).limits(0, 1), "0 unready, 1 old, 2 old" => "", "ready 0";
         rollback_removes_it_first: group(3), "0, 1, 2, 3 old unready" => "retire 3", "";
-        rollback_removes_it_when_it_does_not_run: group(3), "0, 1, 2, 3 old down" => "retire 3", "";
+        rollback_removes_it_when_it_does_not_run: group(3), "0, 1, 2, 3 old down" => "retire 3 at once", "";
         rollback_without_surge_recreates_it: group(3).limits(0, 1), "0 old unready, 1, 2" => "recreate 0", "";
         rollback_of_a_working_one: group(3), "0, 1, 2, 3 old" => "retire 3", "";
         rollback_keeps_what_fits: group(3), "0, 1, 2 deleting, 3 old, 4 old deleting" => "", "gone 4";
@@ -418,7 +435,7 @@ mod no_surge {
         scale_in_and_roll: group(3).limits(0, 1), "0 old, 1 old, 2 old, 3 old, 4 old"
             => "recreate 2, remove 4, remove 3", "";
         scale_in_of_unavailable_outdated: group(3).limits(0, 1), "0 unready, 1 old, 2 old, 3 old down, 4 old unready"
-            => "remove 3, remove 4", "ready 0";
+            => "remove 3 at once, remove 4", "ready 0";
         scale_in_and_recreation_of_unavailable_outdated: group(3).limits(0, 1), "0 unready, 1 old, 2 old unready, 3 old unready"
             => "recreate 2, remove 3", "ready 0";
         scale_in_of_one_unavailable_outdated: group(3).limits(0, 1), "0 unready, 1 old, 2 old, 3 old unready"
@@ -445,12 +462,12 @@ mod scale_during_roll {
         in_and_a_step_of_the_roll: group(3), "0 old, 1 old, 2 old, 3 old, 4 old, 5"
             => "remove 4, remove 3, retire 2", "";
         in_takes_fresh_where_the_outdated_are_needed: group(1), "0 old, 1 down, 2 unready"
-            => "remove 1", "ready 2";
+            => "remove 1 at once", "ready 2";
         in_below_the_fresh: group(1), "0 old, 1, 2" => "remove 0, remove 2", "";
         in_of_a_starved_group: group(3), "0 old starved, 1 old starved, 2 old starved, 3 old starved, 4 old starved, 5 starved"
             => "remove 4, remove 3", "backends 0, backends 1, backends 2, backends 5";
-        in_to_zero: group(0), "0 old, 1 old starved, 2 old, 3 down" => "remove 1, remove 2, remove 0, remove 3", "";
-        surge_lowered: group(3), "0 old, 1 old, 2 old, 3 down, 4 down" => "remove 4", "ready 3";
+        in_to_zero: group(0), "0 old, 1 old starved, 2 old, 3 down" => "remove 1, remove 2, remove 0, remove 3 at once", "";
+        surge_lowered: group(3), "0 old, 1 old, 2 old, 3 down, 4 down" => "remove 4 at once", "ready 3";
     }
 }
 
@@ -503,12 +520,77 @@ mod held_back {
         without_pd_nothing_is_rolled: group(3).may_not_create(), "0 old, 1 old, 2 old" => "", "may not create";
         without_pd_nothing_is_updated: group(3).may_not_create(), "0 meta, 1, 2" => "", "may not create";
         without_pd_scale_in_goes_on: group(1).may_not_create(), "0 old, 1 old, 2 old down"
-            => "remove 2, remove 1", "may not create";
+            => "remove 2 at once, remove 1", "may not create";
         without_pd_lost_ones_stay: group(3).may_not_create(), "0, 1, 2 lost" => "", "may not create";
-        without_pd_lost_ones_leave_first: group(2).may_not_create(), "0 lost, 1, 2" => "remove 0", "may not create";
+        without_pd_lost_ones_leave_first: group(2).may_not_create(), "0 lost, 1, 2" => "remove 0 at once", "may not create";
         without_pd_and_complete: group(3).may_not_create(), "0, 1, 2" => "", "";
         may_not_roll: group(3).may_not_roll(), "0 old, 1 meta, 2" => "update 1", "may not roll";
         may_not_roll_and_heals: group(3).may_not_roll(), "0 old, 1 old" => "create 2", "may not roll";
+    }
+}
+
+mod reviving {
+    use super::*;
+
+    scenarios! {
+        a_scale_out_brings_leavers_back: group(3), "0, 1 offline, 2 offline" => "revive 1, revive 2", "";
+        a_scale_out_brings_back_what_it_needs: group(2), "0, 1 offline, 2 offline" => "revive 1", "";
+        the_one_with_the_most_clients_comes_back: group(2), "0, 1 offline connections:1, 2 offline connections:9"
+            => "revive 2", "";
+        the_one_that_may_leave_last_comes_back: group(2), "0, 1 offline priority:1, 2 offline" => "revive 2", "";
+        what_lacks_then_is_created: group(4), "0, 1 offline, 2 deleting" => "revive 1, create 3, create 4", "";
+        a_leaver_without_pod_does_not_come_back: group(2), "0, 1 offline podless" => "create 2, delete 1", "";
+        a_leaver_that_does_not_fit_does_not_come_back: group(3).limits(2, 0), "0, 1, 2 old offline" => "create 3", "";
+        a_leaver_with_older_metadata_comes_back: group(2), "0, 1 meta offline" => "revive 1", "";
+        a_rollback_brings_back_those_that_drain: group(3), "0, 1 offline, 2 offline, 3 old, 4 old unready"
+            => "revive 1, revive 2, retire 4", "";
+        a_rollback_brings_back_whatever_the_limit_is: group(2), "0 offline, 1 offline, 2 old, 3 old, 4 old offline"
+            => "revive 0, revive 1", "";
+        a_rollback_that_is_paused_brings_nothing_back: group(2).paused(), "0 offline, 2 old, 3 old" => "", "paused";
+        nothing_comes_back_without_pd: group(2).may_not_create(), "0, 1 offline" => "", "may not create";
+        they_come_back_where_they_were: group(3).spread("a:1 b:1 c:1"), "0 zone:a, 1 zone:a offline, 2 zone:c offline"
+            => "revive 2, create 3 in b", "";
+        anywhere_where_the_scheduler_chooses: group(2), "0, 1 zone:a offline" => "revive 1", "";
+    }
+}
+
+mod draining {
+    use super::*;
+
+    scenarios! {
+        whoever_runs_is_given_time: group(1), "0, 1 unready, 2 starved" => "remove 1, remove 2", "";
+        who_does_not_run_goes_at_once: group(1), "0, 1 down, 2 podless" => "remove 1 at once, remove 2 at once", "";
+        without_a_drain_all_go_at_once: group(1), "0, 1 hasty" => "remove 1 at once", "";
+        who_has_drained_is_deleted: group(1), "0, 1 offline podless, 2 old offline podless" => "delete 1, delete 2", "";
+        who_drains_is_left_alone: group(1), "0, 1 offline, 2 old offline, 3 deleting podless" => "", "";
+        a_drain_that_is_turned_off_ends: group(1), "0, 1 offline hasty" => "delete 1", "";
+        a_drain_ends_also_without_pd: group(1).may_not_create(), "0, 1 offline podless" => "delete 1", "";
+        a_drain_ends_also_while_paused: group(1).paused(), "0, 1 offline podless" => "delete 1", "";
+        a_roll_goes_on_when_the_leaver_is_gone: group(2).limits(1, 0), "0 old, 1 old offline, 2" => "", "gone 1";
+    }
+}
+
+mod reloading {
+    use super::*;
+
+    scenarios! {
+        one_gets_another_configuration_first: group(3), "0 reload, 1 reload, 2 reload" => "update 0", "";
+        the_others_wait_for_it: group(3), "0 open:4, 1 reload, 2 reload" => "", "trial of 0 for 6s";
+        they_wait_until_it_is_observed: group(3), "0 unobserved, 1 reload, 2 reload" => "", "ready 0, trial of 0";
+        they_get_it_when_it_is_in_effect: group(3), "0, 1 reload, 2 reload" => "update 1, update 2", "";
+        they_get_it_after_ten_seconds: group(3), "0 open:10, 1 reload, 2 reload" => "update 1, update 2", "";
+        they_wait_while_it_takes_no_clients: group(3), "0 unready, 1 reload, 2 reload" => "", "ready 0, trial of 0";
+        they_wait_while_it_finds_no_tidb: group(3), "0 starved, 1 reload, 2 reload" => "", "backends 0, trial of 0";
+        they_do_not_wait_for_one_that_does_not_run: group(3), "0 down, 1 reload, 2 reload" => "update 1", "ready 0";
+        a_proven_one_is_enough: group(3), "0 unready, 1, 2 reload" => "update 2", "ready 0";
+        who_serves_nobody_has_nothing_to_lose: group(3), "0 reload unready, 1 reload starved, 2 reload"
+            => "update 0, update 1, update 2", "ready 0, backends 1";
+        an_outage_does_not_keep_a_correction_from_anybody: group(2), "0 reload starved, 1 reload starved"
+            => "update 0, update 1", "backends 0, backends 1";
+        metadata_needs_no_trial: group(3), "0 meta, 1 meta, 2 reload" => "update 0, update 1, update 2", "";
+        a_single_one_is_its_own_trial: group(1), "0 reload" => "update 0", "";
+        paused_does_not_reload: group(2).paused(), "0 reload, 1 reload" => "", "paused";
+        a_leaver_is_not_reloaded: group(1), "0, 1 reload offline" => "", "";
     }
 }
 
@@ -551,7 +633,8 @@ fn actions_carry_what_they_were_decided_for() {
         plan(&observed, now()).actions,
         [Action::Leave {
             target,
-            why: Why::Roll
+            why: Why::Roll,
+            by: Exit::Drain,
         }]
     );
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::TiProxyGroup;
+use crate::group::deadline::{Deadline, deadline};
 use crate::group::discovery::NotFound;
 use crate::group::plan::{self, counts};
 use crate::group::testing::{conditions, discovery, group, instance, object, observed};
@@ -30,6 +31,7 @@ fn told_at(observed: &Observed, now: Timestamp) -> TiProxyGroupStatus {
         revision: desired.map(|desired| revision::name(&group.name, &desired)),
         counts: counts(&view, now),
         plan: &plan,
+        deadline: deadline(observed, group, &plan, now),
         refusal: None,
         warnings: Vec::new(),
     };
@@ -38,13 +40,13 @@ fn told_at(observed: &Observed, now: Timestamp) -> TiProxyGroupStatus {
 
 fn told(observed: &Observed) -> TiProxyGroupStatus {
     let found = told_at(observed, now());
-    // What was written is not written again, a moment later or much later.
+    // What was written is not written again, a moment later or as late as progress is waited for.
     let mut after = observed.clone();
     let mut object = (*observed.object).clone();
     object.status = Some(found.clone());
     after.object = Arc::new(object);
     assert_eq!(told_at(&after, now()), found);
-    let later = now() + k8s_openapi::jiff::SignedDuration::from_secs(3600);
+    let later = now() + k8s_openapi::jiff::SignedDuration::from_mins(9);
     assert_eq!(told_at(&after, later), found);
     found
 }
@@ -261,6 +263,7 @@ fn a_template_that_is_refused_is_told_while_what_runs_is_counted() {
         revision: Some(revision::name(&group.name, &desired)),
         counts: counts(&view, now()),
         plan: &plan,
+        deadline: Deadline::Stopped,
         refusal: Some(&refusal),
         warnings: Vec::new(),
     };

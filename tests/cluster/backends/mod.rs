@@ -1,7 +1,5 @@
 //! What the operator makes of what running TiProxies say, over their HTTP API at the address of their Pods.
 
-mod responder;
-
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod};
@@ -14,8 +12,8 @@ use crate::harness;
 use crate::harness::Test;
 use crate::harness::audit::count;
 use crate::harness::group::{NAME, PATIENCE, edit, manifest, settled};
+use crate::harness::responder::{Responder, Says};
 use crate::harness::wait::{eventually, expect};
-use responder::{Responder, Says};
 
 const TIDB: &str = "tiproxy_server_connections 3\ntiproxy_backend_b_status{backend=\"10.0.0.1:4000\"} 1\n";
 const QUICKLY: [&str; 2] = ["--proxy-poll-interval", "1"];

@@ -21,7 +21,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 /// Within this time whatever stops progress is told: the promise to users.
 pub(crate) const PROMPT: Duration = Duration::from_secs(10);
 
-/// A group that rolls quickly: without Cluster, without `minReadySeconds`, with as much surge as it has replicas.
+/// A group that rolls quickly: without Cluster, without `minReadySeconds`, without drain, with as much surge as it has replicas.
 pub(crate) fn group(name: &str, replicas: u32) -> Value {
     json!({
         "apiVersion": "core.pingcap.com/v1alpha1",
@@ -32,7 +32,7 @@ pub(crate) fn group(name: &str, replicas: u32) -> Value {
             "replicas": replicas,
             "minReadySeconds": 0,
             "maxSurge": "100%",
-            "template": {"spec": {"version": "v1.3.0"}},
+            "template": {"spec": {"version": "v1.3.0", "drain": {"timeoutSeconds": 0}}},
         },
     })
 }

@@ -2,14 +2,19 @@
 
 mod table;
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use kube::api::ListParams;
 use serde_json::json;
+use tiproxy_operator::api::name::ANNOTATION_DRAIN_BEGIN;
 
 use crate::harness::audit::{Audit, Request, count};
 use crate::harness::group::{PATIENCE, edit, manifest, settled};
+use crate::harness::responder::{Responder, Says};
 use crate::harness::storage::{self, Storage};
 use crate::harness::wait::{eventually, expect};
 use crate::harness::{self, Test};
@@ -29,6 +34,8 @@ const SURGE: Promise = Promise {
 };
 /// Nodes name their zones here, which is known after the start: the ConfigMap, and the Pod if it runs by then.
 const ZONE: usize = 2;
+/// What a drain adds.
+const DRAIN: usize = 2;
 
 /// A promise for what makes a Pod.
 const fn with_zone(promise: Promise) -> Promise {
@@ -36,6 +43,16 @@ const fn with_zone(promise: Promise) -> Promise {
         gate: promise.gate + ZONE,
         ambition: promise.ambition,
         reached: promise.reached + ZONE,
+    }
+}
+
+/// A promise for what takes a Pod from its clients: the TiProxy is told to leave, or its status says so, and its Pod gets
+/// the begin of its leave.
+const fn with_drain(promise: Promise) -> Promise {
+    Promise {
+        gate: promise.gate + DRAIN,
+        ambition: promise.ambition + DRAIN,
+        reached: promise.reached + DRAIN,
     }
 }
 
@@ -122,6 +139,75 @@ fn one_instance_costs_no_more_writes_than_promised() {
         add(&mut table, what, with_zone(Promise::kept(7, 6)), test, &audit, 1).await;
         table.judge();
     });
+}
+
+#[test]
+#[ignore = "needs a cluster: ./hack/test.sh"]
+fn a_drain_costs_two_writes_more() {
+    harness::run(async |test| {
+        let mut table = Table::default();
+        let _operator = test.start_operator().await;
+        let mut group = manifest(1);
+        group["spec"]["template"]["spec"]["drain"] = json!({"timeoutSeconds": 60, "quietSeconds": 2});
+        test.apply(&group).await;
+        settled(test, 1).await;
+        let (mut audit, ever) = (test.audit(), test.audit());
+
+        // Clients are there for a while, and then they are not.
+        let drained = async |test: &Test| {
+            let pod = running(test).await;
+            let responder = Responder::start(pod, 3080, Says::connected(2, 2)).await;
+            // Until it has been asked, which makes one write of the status more.
+            silence(&ever).await;
+            responder
+        };
+        let leave = async |responder: Responder| {
+            eventually(PATIENCE, "the Pod leaves", async || {
+                let pods = test
+                    .api::<Pod>()
+                    .list(&ListParams::default())
+                    .await
+                    .expect("Pods");
+                let mut leaves = pods
+                    .iter()
+                    .map(|pod| pod.annotations().contains_key(ANNOTATION_DRAIN_BEGIN));
+                expect(leaves.any(|leaves| leaves), ())
+            })
+            .await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            responder.say(Says::connected(0, 2));
+            responder
+        };
+        let responder = drained(test).await;
+        audit.restart();
+        edit(test, json!({"template": {"spec": {"version": "v1.3.1"}}})).await;
+        let _responder = leave(responder).await;
+        let what = "replacing one by surge, with drain";
+        let promise = with_drain(with_zone(SURGE));
+        add(&mut table, what, promise, test, &audit, 1).await;
+
+        edit(test, json!({"maxSurge": 0})).await;
+        let responder = drained(test).await;
+        audit.restart();
+        edit(test, json!({"template": {"spec": {"version": "v1.3.2"}}})).await;
+        let _responder = leave(responder).await;
+        let what = "replacing one in place, with drain";
+        let promise = with_drain(with_zone(Promise::kept(7, 6)));
+        add(&mut table, what, promise, test, &audit, 1).await;
+        table.judge();
+    });
+}
+
+/// The address of the only Pod.
+async fn running(test: &Test) -> IpAddr {
+    let pods = test
+        .api::<Pod>()
+        .list(&ListParams::default())
+        .await
+        .expect("Pods");
+    let status = pods.items[0].status.clone().unwrap_or_default();
+    let address = status.pod_ip.expect("a running Pod has an address");
+    address.parse().expect("an address")
 }
 
 #[test]

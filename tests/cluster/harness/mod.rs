@@ -27,10 +27,14 @@ pub(crate) mod cluster;
 pub(crate) mod group;
 pub(crate) mod history;
 pub(crate) mod kubectl;
+pub(crate) mod metrics_api;
 pub(crate) mod namespace;
+pub(crate) mod node;
 pub(crate) mod objects;
 pub(crate) mod operator;
+pub(crate) mod responder;
 pub(crate) mod storage;
+pub(crate) mod tls;
 pub(crate) mod wait;
 
 use std::panic::{AssertUnwindSafe, resume_unwind};

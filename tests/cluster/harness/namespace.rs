@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tiproxy_operator::api::{TiProxy, TiProxyGroup};
 
-use super::{Test, storage};
+use super::{Test, metrics_api, node, storage};
 
 /// Makes a namespace with a name that no other test has.
 pub(crate) async fn create(client: &Client) -> String {
@@ -34,6 +34,7 @@ pub(crate) async fn create(client: &Client) -> String {
 
 /// Deletes the namespace with all that is in it; nobody is there any more to remove the operator's finalizers.
 pub(crate) async fn delete(client: &Client, name: &str) {
+    metrics_api::clean(client, name).await;
     release::<TiProxyGroup>(client, name).await;
     release::<TiProxy>(client, name).await;
     Api::<Namespace>::all(client.clone())
@@ -41,6 +42,7 @@ pub(crate) async fn delete(client: &Client, name: &str) {
         .await
         .expect("the test's namespace can be deleted");
     storage::clean(client, name).await;
+    node::clean(client, name).await;
 }
 
 async fn release<K>(client: &Client, namespace: &str)

@@ -1,17 +1,16 @@
 //! What a `HorizontalPodAutoscaler` needs: replicas and a selector in the scale subresource.
 
-use std::time::Duration;
-
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::ListParams;
-use serde_json::json;
+use serde_json::{Value, json};
 use tiproxy_operator::api::TiProxyGroup;
 
-use super::scenario::{GROUP, Scenario, group, names};
+use super::scenario::{GROUP, PATIENCE, Scenario, group, group_with, names};
 use crate::harness;
-use crate::harness::wait::eventually;
+use crate::harness::metrics_api::MetricsApi;
+use crate::harness::wait::{eventually, expect};
 
 #[test]
 #[ignore = "needs a cluster: ./hack/test.sh"]
@@ -43,60 +42,85 @@ fn the_scale_subresource_selects_exactly_the_serving_pods() {
     });
 }
 
+/// What a `HorizontalPodAutoscaler` of the group says; between 3 and 6 TiProxies at half of their CPU.
+fn autoscaler() -> Value {
+    json!({
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "web"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "core.pingcap.com/v1alpha1", "kind": "TiProxyGroup", "name": GROUP},
+            "minReplicas": 3,
+            "maxReplicas": 6,
+            "metrics": [{
+                "type": "Resource",
+                "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}},
+            }],
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+        },
+    })
+}
+
+/// Waits until the autoscaler has brought the group to so many, and all of them serve.
+async fn brought_to(scenario: &Scenario<'_>, replicas: i32) {
+    // A new kind the controller learns of within 30 s; it acts at most every 15 s.
+    let what = format!("the autoscaler asked for {replicas}");
+    eventually(PATIENCE, &what, async || {
+        let group: TiProxyGroup = scenario.get(GROUP).await;
+        let autoscaler: HorizontalPodAutoscaler = scenario.get("web").await;
+        expect(
+            group.spec.replicas == replicas,
+            (group.spec.replicas, autoscaler.status),
+        )
+    })
+    .await;
+    let serving = usize::try_from(replicas).unwrap();
+    scenario.ready(GROUP).await;
+    assert_eq!(scenario.pod_uids(GROUP).await.len(), serving);
+}
+
 #[test]
 #[ignore = "needs a cluster: ./hack/test.sh"]
-fn a_horizontal_pod_autoscaler_finds_its_target() {
+fn a_horizontal_pod_autoscaler_keeps_to_its_minimum() {
     harness::run(async |test| {
         let scenario = Scenario::start(test).await;
         test.apply(&group(GROUP, 2)).await;
         scenario.ready(GROUP).await;
-        let autoscaler = json!({
-            "apiVersion": "autoscaling/v2",
-            "kind": "HorizontalPodAutoscaler",
-            "metadata": {"name": "web"},
-            "spec": {
-                "scaleTargetRef": {"apiVersion": "core.pingcap.com/v1alpha1", "kind": "TiProxyGroup", "name": GROUP},
-                "minReplicas": 3,
-                "maxReplicas": 5,
-                "metrics": [{
-                    "type": "Resource",
-                    "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}},
-                }],
-            },
-        });
-        test.apply(&autoscaler).await;
-        // The controller looks every 15 s; a new kind it learns of within 30 s.
-        eventually(
-            Duration::from_mins(3),
-            "the autoscaler found its target",
-            async || {
-                let found: HorizontalPodAutoscaler = scenario.get("web").await;
-                let conditions = found
-                    .status
-                    .and_then(|status| status.conditions)
-                    .unwrap_or_default();
-                let able = conditions
-                    .iter()
-                    .any(|condition| condition.type_ == "AbleToScale" && condition.status == "True");
-                if able {
-                    Ok(())
-                } else {
-                    Err(format!("{conditions:?}"))
-                }
-            },
-        )
-        .await;
-        // It needs no metrics to keep to its minimum.
-        let three = eventually(Duration::from_mins(2), "there are three", async || {
-            let found: TiProxyGroup = scenario.get(GROUP).await;
-            if found.spec.replicas == 3 {
-                Ok(())
-            } else {
-                Err(found.spec.replicas.to_string())
-            }
-        });
-        three.await;
+        // It needs no metrics for that.
+        test.apply(&autoscaler()).await;
+        brought_to(&scenario, 3).await;
+        scenario.finish().await;
+    });
+}
+
+#[test]
+#[ignore = "needs a cluster: ./hack/test.sh"]
+fn a_horizontal_pod_autoscaler_follows_the_load_up_and_down() {
+    harness::run(async |test| {
+        let scenario = Scenario::start(test).await;
+        let metrics = MetricsApi::start(test, 150).await;
+        let mut web = group_with(GROUP, 3, json!({}));
+        web["spec"]["template"]["spec"]["resources"] = json!({"requests": {"cpu": "100m"}});
+        test.apply(&web).await;
         scenario.ready(GROUP).await;
+        let first = scenario.pod_uids(GROUP).await;
+        test.apply(&autoscaler()).await;
+        eventually(PATIENCE, "the autoscaler sees the load", async || {
+            let autoscaler: HorizontalPodAutoscaler = scenario.get("web").await;
+            let conditions = autoscaler.status.and_then(|status| status.conditions);
+            let conditions = conditions.unwrap_or_default();
+            let is_active = conditions
+                .iter()
+                .any(|condition| condition.type_ == "ScalingActive" && condition.status == "True");
+            expect(is_active, conditions)
+        })
+        .await;
+        metrics.set_load(300);
+        brought_to(&scenario, 6).await;
+        metrics.set_load(90);
+        brought_to(&scenario, 3).await;
+        // Whoever was there first is still there: the last to come are the first to go.
+        assert_eq!(scenario.pod_uids(GROUP).await, first);
         scenario.finish().await;
     });
 }

@@ -18,9 +18,14 @@
 //! was true. What somebody else deleted (`outside`) is not held against the operator; nor is any departure while the
 //! group itself is going.
 //!
+//! A Pod's leave begins when its time is written on it; from then on its instance is not available. Whoever decided that
+//! it has to go may not know for [`IN_FLIGHT`] seconds that it need not any more: a scale-out, a rollback or the end of
+//! a suspension came in between.
+//!
 //! Whether a leaver leaves *because of a roll* is judged by its content: a create is held against those leavers that
 //! differ from what is created in anything that needs a new Pod.
 
+mod leave;
 mod ownership;
 #[cfg(test)]
 #[allow(
@@ -40,14 +45,14 @@ use serde_json::Value;
 use crate::harness::history::{Change, Entry, State};
 pub(crate) use ownership::{Delete, delete_violations};
 use view::{
-    Limits, has_ended, is_active, is_leaving, is_pod_ready, limits, observed_generation, owner, pod_inputs,
-    ready_since, time_of,
+    Limits, has_ended, is_active, is_leaving, is_lost, is_marked, is_pod_ready, is_suspended, limits,
+    observed_generation, owner, pod_inputs, ready_since, time_of,
 };
 
 /// Seconds for which the loss of an available instance may be unknown to the operator.
 const IN_FLIGHT: i64 = 2;
 
-/// Every breach of (a), (b), (c) and (e), and of who writes what. `outside` are the UIDs of what somebody else deleted.
+/// Every breach of (a), (b), (c) and (e), of how Pods leave, and of who writes what. `outside` are the UIDs of what somebody else deleted.
 pub(crate) fn violations(entries: &[Entry], outside: &BTreeSet<String>) -> Vec<String> {
     let mut judge = Judge {
         outside,
@@ -56,11 +61,13 @@ pub(crate) fn violations(entries: &[Entry], outside: &BTreeSet<String>) -> Vec<S
         specs: BTreeMap::new(),
         last_available: BTreeMap::new(),
         made_from: BTreeMap::new(),
+        unwanted: BTreeMap::new(),
         found: Vec::new(),
     };
     for entry in entries {
         judge.judge(entry);
     }
+    judge.found.extend(leave::violations(entries, outside));
     judge.found.extend(ownership::violations(entries));
     judge.found.extend(writers::violations(entries));
     judge.found
@@ -95,6 +102,8 @@ struct Judge<'a> {
     last_available: BTreeMap<String, (i64, i64)>,
     /// What the TiProxy of each Pod asked for when the Pod was made.
     made_from: BTreeMap<String, Value>,
+    /// When each Pod was last one that had to go.
+    unwanted: BTreeMap<String, i64>,
     found: Vec<String>,
 }
 
@@ -114,6 +123,7 @@ impl Judge<'_> {
         };
         self.judge_state(entry);
         self.note_available();
+        self.note_unwanted();
     }
 
     fn note_spec(&mut self, group: &DynamicObject) {
@@ -146,6 +156,9 @@ impl Judge<'_> {
         let created = pod_inputs(&entry.object);
         let (mut active, mut leaving) = (0, 0);
         for instance in self.siblings(&entry.object) {
+            if is_lost(instance) {
+                continue;
+            }
             if is_active(instance) {
                 active += 1;
             } else if pod_inputs(instance) != created {
@@ -164,6 +177,9 @@ impl Judge<'_> {
 
     /// (b)
     fn judge_departure(&mut self, entry: &Entry, leaver: &DynamicObject) {
+        if self.is_suspended(leaver) {
+            return;
+        }
         let Some(specs) = self.believable_specs(leaver) else {
             return;
         };
@@ -213,11 +229,12 @@ impl Judge<'_> {
             self.made_from.insert(uid(pod), pod_inputs(&instance));
             return;
         };
-        let goes = !is_leaving(previous) && (is_leaving(pod) || entry.change == Change::Deleted);
-        let wanted = self.made_from.get(&uid(pod)) == Some(&pod_inputs(&instance));
+        let begins = !is_marked(previous) && is_marked(pod);
+        let goes = begins || !is_leaving(previous) && (is_leaving(pod) || entry.change == Change::Deleted);
+        let unwanted = self.unwanted.get(&uid(pod));
+        let wanted = !self.is_unwanted(previous) && unwanted.is_none_or(|last| self.clock - last > IN_FLIGHT);
         if goes
             && wanted
-            && is_active(&instance)
             && !has_ended(previous)
             && !self.outside.contains(&uid(pod))
             && self.believable_specs(&instance).is_some()
@@ -273,6 +290,35 @@ impl Judge<'_> {
         for (uid, generation) in available {
             self.last_available.insert(uid, (generation, self.clock));
         }
+    }
+
+    fn note_unwanted(&mut self) {
+        let unwanted: Vec<_> = self
+            .of_kind("Pod")
+            .filter(|pod| self.is_unwanted(pod))
+            .map(uid)
+            .collect();
+        for uid in unwanted {
+            self.unwanted.insert(uid, self.clock);
+        }
+    }
+
+    /// Whether a Pod has to go, because its instance leaves or asks for another one.
+    fn is_unwanted(&self, pod: &DynamicObject) -> bool {
+        let instance = owner(pod).and_then(|owner| self.by_uid("TiProxy", &owner.uid));
+        instance.is_some_and(|instance| {
+            let fits = self.made_from.get(&uid(pod)) == Some(&pod_inputs(instance));
+            !fits || !is_active(instance) || self.is_suspended(instance)
+        })
+    }
+
+    /// Whether the Cluster of an instance wants it to run nothing.
+    fn is_suspended(&self, instance: &DynamicObject) -> bool {
+        let cluster = instance.data["spec"]["cluster"]["name"]
+            .as_str()
+            .unwrap_or_default();
+        let cluster = self.before.get(&("Cluster", cluster.to_owned()));
+        cluster.is_some_and(is_suspended)
     }
 
     fn is_available(&self, instance: &DynamicObject, min_ready: i64) -> bool {

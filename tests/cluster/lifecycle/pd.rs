@@ -10,13 +10,13 @@ use crate::harness;
 use crate::harness::wait::{eventually, expect};
 
 /// A group that finds PD through the Cluster `basic`.
-pub(super) fn group_of_cluster(name: &str, replicas: i32) -> Value {
+pub(crate) fn group_of_cluster(name: &str, replicas: i32) -> Value {
     let mut manifest = group(name, replicas);
     manifest["spec"]["cluster"] = json!({"name": "basic"});
     manifest
 }
 
-pub(super) fn cluster(spec: &Value) -> Value {
+pub(crate) fn cluster(spec: &Value) -> Value {
     json!({
         "apiVersion": "core.pingcap.com/v1alpha1",
         "kind": "Cluster",
@@ -25,7 +25,7 @@ pub(super) fn cluster(spec: &Value) -> Value {
     })
 }
 
-pub(super) fn pd_service() -> Value {
+pub(crate) fn pd_service() -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Service",

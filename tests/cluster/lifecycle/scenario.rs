@@ -37,18 +37,56 @@ pub(crate) struct Scenario<'a> {
     audit: Option<Audit>,
     /// The UIDs of what the test itself deleted.
     outside: Mutex<BTreeSet<String>>,
-    _operator: Operator,
+    /// What the operator is started with.
+    arguments: &'static [&'static str],
+    operator: tokio::sync::Mutex<Operator>,
 }
 
 impl<'a> Scenario<'a> {
     pub(crate) async fn start(test: &'a Test) -> Self {
+        Self::start_with(test, &[]).await
+    }
+
+    /// As [`Self::start`], with more arguments for the operator.
+    pub(crate) async fn start_with(test: &'a Test, arguments: &'static [&'static str]) -> Self {
         Self {
             test,
             history: test.record_history().await,
             audit: test.audit_if_recorded(),
             outside: Mutex::default(),
-            _operator: test.start_operator().await,
+            arguments,
+            operator: tokio::sync::Mutex::new(test.start_operator_with(arguments).await),
         }
+    }
+
+    /// Stops the operator as Kubernetes does, or kills it, and starts it again.
+    pub(crate) async fn restart_operator(&self, kill: bool) {
+        let mut operator = self.operator.lock().await;
+        if kill {
+            operator.kill();
+        } else {
+            operator.stop().await;
+        }
+        *operator = self.test.start_operator_with(self.arguments).await;
+    }
+
+    /// The sum of a metric of the operator.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let (_, page) = self
+            .operator
+            .lock()
+            .await
+            .get("/metrics")
+            .expect("the operator answers");
+        let of_name = |line: &&str| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with([' ', '{']))
+        };
+        let values = page.lines().filter(of_name).map(|line| {
+            let value = line.rsplit(' ').next().and_then(|value| value.parse().ok());
+            value.unwrap_or(0.0)
+        });
+        values.sum()
     }
 
     /// The object, which must be there.
@@ -121,6 +159,12 @@ impl<'a> Scenario<'a> {
         };
         let deleted = self.test.api::<K>().delete(name, &parameters).await;
         deleted.unwrap_or_else(|error| panic!("{name} cannot be deleted: {error}"));
+    }
+
+    /// What was deleted since is not held against the operator.
+    pub(crate) fn excuse(&self, uid: &str) {
+        let mut outside = self.outside.lock().expect("nobody panicked with the lock");
+        outside.insert(uid.to_owned());
     }
 
     /// As [`Self::delete`], for a Pod that may go by itself in the meantime.
@@ -327,7 +371,7 @@ fn is_current(object: &TiProxyGroup, condition: &str, status: &str) -> bool {
     })
 }
 
-/// A group that needs no Cluster and waits for nothing.
+/// A group that needs no Cluster and waits for nothing, not even for clients.
 pub(crate) fn group(name: &str, replicas: i32) -> Value {
     json!({
         "apiVersion": "core.pingcap.com/v1alpha1",
@@ -337,7 +381,7 @@ pub(crate) fn group(name: &str, replicas: i32) -> Value {
             "cluster": {"name": "basic", "pdAddrs": ["pd.example:2379"]},
             "replicas": replicas,
             "minReadySeconds": 0,
-            "template": {"spec": {"version": "v1.3.1"}},
+            "template": {"spec": {"version": "v1.3.1", "drain": {"timeoutSeconds": 0}}},
         },
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::super::{Action, Change, Health, Instance, Limits, Observed, Phase, plan};
+use super::super::{Action, Change, Config, Health, Instance, Limits, Observed, Phase, plan};
 use super::*;
 
 fn now() -> Timestamp {
@@ -53,7 +53,10 @@ impl Group {
                         self.0.instances.push(instance(ordinal, topology));
                     }
                     Action::Leave { target, .. } => self.0.instances.retain(|one| one.name != target.name),
-                    Action::UpdateInPlace { .. } | Action::Recreate { .. } => panic!("{action:?}"),
+                    Action::Revive { .. }
+                    | Action::UpdateInPlace { .. }
+                    | Action::Recreate { .. }
+                    | Action::Remove { .. } => panic!("{action:?}"),
                 }
                 look(&self.counts());
             }
@@ -90,6 +93,9 @@ fn instance(ordinal: u32, topology: Option<Topology>) -> Instance {
         topology,
         priority: None,
         connections: None,
+        has_pod: true,
+        drains: true,
+        config: Config::InEffect,
     }
 }
 

@@ -3,7 +3,7 @@
 mod story;
 
 use serde_json::{Value, json};
-use tiproxy_operator::api::name::MANAGER_GROUP;
+use tiproxy_operator::api::name::{ANNOTATION_DRAIN_BEGIN, LABEL_SERVING, MANAGER_GROUP};
 
 use super::{Delete, delete_violations, unrest};
 use story::{Story, owner, time};
@@ -13,6 +13,22 @@ fn rolling(fields: Value) -> Story {
     let mut story = Story::of(3, 3, fields.clone());
     story.group(3, 3, "new", fields);
     story.observed(3);
+    story
+}
+
+/// A group of 3 that run and give their clients this time.
+fn draining(timeout: i64) -> Story {
+    let mut story = Story::of(3, 3, json!({}));
+    for ordinal in 0..3 {
+        story.change("TiProxy", &format!("web-{ordinal}"), |instance| {
+            instance["spec"]["drain"] = json!({"timeoutSeconds": timeout});
+        });
+        story.change("Pod", &format!("web-tiproxy-{ordinal}"), |pod| {
+            pod["metadata"]["labels"] = json!({LABEL_SERVING: "true"});
+            pod["status"]["containerStatuses"] = json!([{"name": "tiproxy", "state": {"running": {}}}]);
+        });
+    }
+    story.pass(100);
     story
 }
 
@@ -225,6 +241,143 @@ fn b_a_pod_is_taken_from_an_instance_that_stays() {
     });
     outdated.delete("Pod", "web-tiproxy-0");
     outdated.expect(&[]);
+}
+
+#[test]
+fn b_a_pod_begins_to_leave_although_it_is_wanted() {
+    let mut story = draining(60);
+    story.begin_leave(0);
+    story.expect(&["(b)"]);
+    // Its instance leaves, or did so a moment ago.
+    for (seconds, expected) in [(1, &[][..]), (5, &["(b)"])] {
+        let mut story = draining(60);
+        story.group(3, 2, "old", json!({}));
+        story.set_offline(0, true);
+        story.group(4, 3, "old", json!({}));
+        story.set_offline(0, false);
+        story.pass(seconds);
+        story.begin_leave(0);
+        story.expect(expected);
+    }
+    let mut suspended = draining(60);
+    suspended.put(
+        "Cluster",
+        json!({"metadata": {"name": "basic", "uid": "basic"}, "spec": {"suspendAction": {"suspendCompute": true}}}),
+    );
+    suspended.pass(100);
+    suspended.begin_leave(0);
+    suspended.expect(&[]);
+}
+
+#[test]
+fn b_who_begins_to_leave_is_not_available() {
+    let mut story = rolling(json!({}));
+    story.replacement(3);
+    story.set_offline(0, true);
+    story.begin_leave(0);
+    story.expect(&[]);
+    story.replacement(4);
+    story.leave(1);
+    story.expect(&["(a)"]);
+    // The only one that could stay for another is on its way out.
+    let mut story = rolling(json!({"maxSurge": 0}));
+    story.change("TiProxy", "web-0", |instance| {
+        instance["spec"]["version"] = "new".into();
+        instance["metadata"]["generation"] = 2.into();
+    });
+    story.begin_leave(0);
+    story.ready(0, 2);
+    story.pass(5);
+    story.set_offline(1, true);
+    story.expect(&["(b)"]);
+}
+
+#[test]
+fn leave_clients_are_given_their_time() {
+    for (timeout, quiet, waits, expected) in [
+        (60, 15, 15, &[][..]),
+        (60, 15, 14, &["(leave)"]),
+        (3, 15, 3, &[]),
+        (3, 15, 2, &["(leave)"]),
+    ] {
+        let mut story = draining(timeout);
+        story.change("TiProxy", "web-0", |instance| {
+            instance["spec"]["drain"]["quietSeconds"] = quiet.into();
+        });
+        story.group(3, 2, "old", json!({}));
+        story.set_offline(0, true);
+        story.begin_leave(0);
+        story.pass(waits);
+        story.delete("Pod", "web-tiproxy-0");
+        println!("{timeout} {quiet} {waits}");
+        story.expect(expected);
+    }
+}
+
+#[test]
+fn leave_a_running_pod_is_not_deleted_as_it_serves() {
+    let leave = |story: &mut Story| {
+        story.group(3, 2, "old", json!({}));
+        story.set_offline(0, true);
+        story.pass(100);
+        story.delete("Pod", "web-tiproxy-0");
+    };
+    let mut story = draining(60);
+    leave(&mut story);
+    story.expect(&["(leave)"]);
+    let mut off = draining(0);
+    leave(&mut off);
+    off.expect(&[]);
+    let mut by_user = draining(60);
+    by_user.outside("Pod", "web-tiproxy-0");
+    leave(&mut by_user);
+    by_user.expect(&[]);
+    let mut failed = draining(60);
+    failed.change("Pod", "web-tiproxy-0", |pod| {
+        pod["status"]["phase"] = "Failed".into()
+    });
+    leave(&mut failed);
+    failed.expect(&[]);
+    let mut waiting = draining(60);
+    waiting.change("Pod", "web-tiproxy-0", |pod| {
+        pod["status"]["containerStatuses"][0]["state"] = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+    });
+    leave(&mut waiting);
+    waiting.expect(&[]);
+}
+
+#[test]
+fn leave_the_label_and_the_begin_change_together() {
+    let mut story = draining(60);
+    story.group(3, 2, "old", json!({}));
+    story.set_offline(0, true);
+    story.change("Pod", "web-tiproxy-0", |pod| {
+        pod["metadata"]["annotations"] = json!({ANNOTATION_DRAIN_BEGIN: time(0)});
+    });
+    story.expect(&["(leave)"]);
+    let mut revived = draining(60);
+    revived.group(3, 2, "old", json!({}));
+    revived.set_offline(0, true);
+    revived.begin_leave(0);
+    revived.set_offline(0, false);
+    revived.change("Pod", "web-tiproxy-0", |pod| {
+        pod["metadata"]["annotations"] = json!({});
+    });
+    revived.expect(&["(leave)"]);
+}
+
+#[test]
+fn a_lost_instances_do_not_hold_back_their_replacements() {
+    let mut story = Story::of(3, 3, json!({"maxSurge": 0}));
+    story.instance(3, "old");
+    story.expect(&["(a)"]);
+    let mut story = Story::of(3, 3, json!({"maxSurge": 0}));
+    story.change("TiProxy", "web-0", |instance| {
+        instance["status"]["conditions"][0] =
+            json!({"type": "Ready", "status": "False", "reason": "PodLost"});
+    });
+    story.instance(3, "old");
+    story.expect(&[]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
-use tiproxy_operator::api::name::{MANAGER_GROUP, MANAGER_INSTANCE};
+use tiproxy_operator::api::name::{ANNOTATION_DRAIN_BEGIN, MANAGER_GROUP, MANAGER_INSTANCE};
 
 use super::super::violations;
 use crate::harness::history::{Change, Entry};
@@ -112,7 +112,7 @@ impl Story {
                     "name": format!("web-{ordinal}"), "uid": format!("instance-{ordinal}"), "generation": 1,
                     "ownerReferences": [owner("TiProxyGroup", "web", "group")],
                 },
-                "spec": {"version": version},
+                "spec": {"version": version, "cluster": {"name": "basic"}},
             }),
         );
     }
@@ -156,6 +156,22 @@ impl Story {
 
     pub(super) fn leave(&mut self, ordinal: i64) {
         self.delete("TiProxy", &format!("web-{ordinal}"));
+    }
+
+    /// Tells an instance to leave, or to stay.
+    pub(super) fn set_offline(&mut self, ordinal: i64, offline: bool) {
+        self.change("TiProxy", &format!("web-{ordinal}"), |instance| {
+            instance["spec"]["offline"] = offline.into();
+        });
+    }
+
+    /// Takes a Pod out of the Services.
+    pub(super) fn begin_leave(&mut self, ordinal: i64) {
+        let now = time(self.second);
+        self.change("Pod", &format!("web-tiproxy-{ordinal}"), |pod| {
+            pod["metadata"]["annotations"] = json!({ANNOTATION_DRAIN_BEGIN: now});
+            pod["metadata"]["labels"] = json!({});
+        });
     }
 
     pub(super) fn gone(&mut self, kind: &'static str, name: &str) {
