@@ -9,9 +9,9 @@ use tiproxy_operator::api::name::ANNOTATION_DRAIN_SECONDS;
 
 use super::way::{Way, prepare};
 use super::{CUT, LATE, address, first_pod, leave_of, pod_gone};
-use crate::harness;
 use crate::harness::responder::{Mark, Responder, Says};
 use crate::harness::tls::{acceptor, demanding_acceptor};
+use crate::harness::{self, Test};
 use crate::lifecycle::scenario::Scenario;
 
 /// The time that clients are given here.
@@ -32,6 +32,17 @@ enum Fault {
     /// None, in a group with an annotation of TiDB Operator that is no number.
     Annotation,
 }
+
+const FAULTS: [Fault; 8] = [
+    Fault::Dead,
+    Fault::Hanging,
+    Fault::Unmarkable(Mark::Unknown),
+    Fault::Unmarkable(Mark::Forbidden),
+    Fault::Failing,
+    Fault::PlainText,
+    Fault::DemandsCertificate,
+    Fault::Annotation,
+];
 
 impl Fault {
     /// Whether the operator learns how many clients there are.
@@ -73,100 +84,56 @@ impl Fault {
 }
 
 /// A Pod leaves in each way while its API has the fault.
-fn all_go_at_the_deadline(fault: Fault) {
-    harness::run(async |test| {
-        let scenario = Scenario::start(test).await;
-        prepare(&scenario, &json!({"tlsCluster": {"enabled": fault.speaks_tls()}})).await;
-        for way in Way::ALL {
-            test.apply(&way.manifest(TIMEOUT, &fault.template())).await;
-        }
-        let (mut uids, mut responders) = (BTreeMap::new(), Vec::new());
-        for way in Way::ALL {
-            scenario.ready(way.group()).await;
-            let pod: Pod = scenario.get(&first_pod(way.group())).await;
-            responders.push(fault.respond(&pod).await);
-            uids.insert(way.group(), pod.uid().expect("a stored object has one"));
-        }
-        for way in Way::ALL {
-            way.go(&scenario).await;
-        }
-        for way in Way::ALL {
-            pod_gone(&scenario, &first_pod(way.group()), &uids[way.group()]).await;
-        }
-        drop(responders);
-        let entries = scenario.entries().await;
-        for way in Way::ALL {
-            let leave = leave_of(&entries, &uids[way.group()]);
-            let took = leave
-                .deleted
-                .zip(leave.began)
-                .map(|(deleted, began)| deleted - began);
-            let planned = i64::from(TIMEOUT);
-            assert!(
-                took.is_some_and(|took| (planned..=planned + LATE).contains(&took)),
-                "{way:?}: {leave:?}"
-            );
-        }
-        let cut = scenario.metric(CUT).await;
-        if fault.is_readable() {
-            assert!((cut - f64::from(CLIENTS) * 6.0).abs() < 0.1, "{cut}");
-        } else {
-            assert!(cut.abs() < 0.1, "{cut}");
-        }
-        for way in Way::ALL {
-            way.arrive(&scenario).await;
-        }
-        scenario.calm().await;
-        scenario.finish().await;
-    });
+async fn all_go_at_the_deadline(test: &Test, fault: Fault) {
+    let scenario = Scenario::start(test).await;
+    prepare(&scenario, &json!({"tlsCluster": {"enabled": fault.speaks_tls()}})).await;
+    for way in Way::ALL {
+        test.apply(&way.manifest(TIMEOUT, &fault.template())).await;
+    }
+    let (mut uids, mut responders) = (BTreeMap::new(), Vec::new());
+    for way in Way::ALL {
+        scenario.ready(way.group()).await;
+        let pod: Pod = scenario.get(&first_pod(way.group())).await;
+        responders.push(fault.respond(&pod).await);
+        uids.insert(way.group(), pod.uid().expect("a stored object has one"));
+    }
+    for way in Way::ALL {
+        way.go(&scenario).await;
+    }
+    for way in Way::ALL {
+        pod_gone(&scenario, &first_pod(way.group()), &uids[way.group()]).await;
+    }
+    drop(responders);
+    let entries = scenario.entries().await;
+    for way in Way::ALL {
+        let leave = leave_of(&entries, &uids[way.group()]);
+        let took = leave
+            .deleted
+            .zip(leave.began)
+            .map(|(deleted, began)| deleted - began);
+        let planned = i64::from(TIMEOUT);
+        assert!(
+            took.is_some_and(|took| (planned..=planned + LATE).contains(&took)),
+            "{way:?}: {leave:?}"
+        );
+    }
+    let cut = scenario.metric(CUT).await;
+    if fault.is_readable() {
+        assert!((cut - f64::from(CLIENTS) * 6.0).abs() < 0.1, "{cut}");
+    } else {
+        assert!(cut.abs() < 0.1, "{cut}");
+    }
+    for way in Way::ALL {
+        way.arrive(&scenario).await;
+    }
+    scenario.calm().await;
+    scenario.finish().await;
 }
 
 #[test]
 #[ignore = "needs a cluster: ./hack/test.sh"]
-fn a_dead_api_ends_at_the_deadline() {
-    all_go_at_the_deadline(Fault::Dead);
-}
-
-#[test]
-#[ignore = "needs a cluster: ./hack/test.sh"]
-fn a_hanging_api_ends_at_the_deadline() {
-    all_go_at_the_deadline(Fault::Hanging);
-}
-
-#[test]
-#[ignore = "needs a cluster: ./hack/test.sh"]
-fn an_api_that_cannot_be_marked_404_ends_at_the_deadline() {
-    all_go_at_the_deadline(Fault::Unmarkable(Mark::Unknown));
-}
-
-#[test]
-#[ignore = "needs a cluster: ./hack/test.sh"]
-fn an_api_that_cannot_be_marked_405_ends_at_the_deadline() {
-    all_go_at_the_deadline(Fault::Unmarkable(Mark::Forbidden));
-}
-
-#[test]
-#[ignore = "needs a cluster: ./hack/test.sh"]
-fn an_api_that_fails_500_ends_at_the_deadline() {
-    all_go_at_the_deadline(Fault::Failing);
-}
-
-#[test]
-#[ignore = "needs a cluster: ./hack/test.sh"]
-fn plain_text_in_the_place_of_tls_ends_at_the_deadline() {
-    all_go_at_the_deadline(Fault::PlainText);
-}
-
-#[test]
-#[ignore = "needs a cluster: ./hack/test.sh"]
-fn an_api_that_wants_another_certificate_ends_at_the_deadline() {
-    all_go_at_the_deadline(Fault::DemandsCertificate);
-}
-
-#[test]
-#[ignore = "needs a cluster: ./hack/test.sh"]
-fn an_annotation_that_is_no_number_leaves_the_explicit_deadline() {
-    all_go_at_the_deadline(Fault::Annotation);
+fn whatever_is_wrong_with_the_api_a_pod_goes_at_its_deadline() {
+    harness::run_for_each(&FAULTS, all_go_at_the_deadline);
 }
 
 #[test]

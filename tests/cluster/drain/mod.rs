@@ -27,7 +27,7 @@ use crate::lifecycle::scenario::{PATIENCE, Scenario, group_with};
 /// An annotation by which the simulated node does not end a Pod.
 pub(crate) const NEVER_ENDS: &str = "test.example.com/never-ends";
 /// An annotation by which the simulated node does not start a Pod.
-const NEVER_STARTS: &str = "test.example.com/never-starts";
+pub(crate) const NEVER_STARTS: &str = "test.example.com/never-starts";
 /// How much later than planned something may happen on a busy machine.
 const LATE: i64 = 6;
 /// A metric of how many clients were cut.
