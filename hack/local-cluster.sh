@@ -219,7 +219,9 @@ start_control_plane() {
     --flex-volume-plugin-dir "$dir/flexvolume" # Created at start; its default is outside of our directory.
   start kube-scheduler --kubeconfig "$dir/pki/kubeconfig-kube-scheduler" --leader-elect=false --secure-port 0 \
     --kube-api-qps 1000 --kube-api-burst 2000
-  start kwok --kubeconfig "$dir/pki/kubeconfig-kwok" --manage-all-nodes=true --cidr "$(pod_cidr)" \
+  # A node without the annotation is left to a kubelet of a test's own.
+  start kwok --kubeconfig "$dir/pki/kubeconfig-kwok" --manage-all-nodes=false \
+    --manage-nodes-with-annotation-selector kwok.x-k8s.io/node=fake --cidr "$(pod_cidr)" \
     --config "$root/hack/localkube/pod-stages.yaml"
   create_nodes
   wait_until "the nodes' readiness" nodes_are_ready

@@ -10,6 +10,7 @@ use crate::group::pace::Pace;
 use crate::group::verdict::Verdicts;
 use crate::instance::failed_mount::FailedMount;
 use crate::instance::failures::Failures;
+use crate::metrics::DrainMetrics;
 use crate::operator_pods::OperatorPods;
 use crate::proxy_api::Proxies;
 use crate::report::Reporter;
@@ -53,6 +54,8 @@ pub struct Context {
     pub proxies: Proxies,
     /// The only way to write; each controller writes under its own name.
     pub writer: Writer,
+    /// Where it is counted how Pods left.
+    pub drains: DrainMetrics,
     /// Events for users.
     pub reporter: Reporter,
     /// The time.

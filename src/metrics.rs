@@ -1,13 +1,16 @@
 //! The metrics of the operator, in a registry of their own.
 //!
 //! What controllers, queues and the client do is told under the names that controller-runtime made common, so that
-//! stock dashboards work; the rest is called `tiproxy_operator_*`. No label holds the name of an object.
+//! stock dashboards work; the rest is called `tiproxy_operator_*`. No label holds the name of an object, but for the
+//! connections of each TiProxy.
 
 mod client;
 mod controller;
+mod drain;
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
 use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -16,6 +19,11 @@ use prometheus::{
 pub use self::client::{CountRequests, CountedService};
 use self::controller::Controllers;
 pub use self::controller::{ControllerMetrics, ReconcileResult};
+use self::drain::Connections;
+pub use self::drain::DrainMetrics;
+
+use crate::proxy_api::Proxies;
+use crate::runtime::cache::Cache;
 
 /// The upper bounds of the times to ask a TiProxy, in seconds.
 const POLL_SECONDS: [f64; 6] = [0.005, 0.025, 0.1, 0.5, 2.0, 5.0];
@@ -32,6 +40,7 @@ pub struct Metrics {
     events_dropped: IntCounter,
     proxies_asked: IntCounterVec,
     proxy_seconds: Histogram,
+    drains: DrainMetrics,
 }
 
 impl Metrics {
@@ -98,6 +107,7 @@ impl Metrics {
                     .buckets(POLL_SECONDS.to_vec()),
                 )?,
             )?,
+            drains: DrainMetrics::new(&registry)?,
             registry,
         })
     }
@@ -132,6 +142,21 @@ impl Metrics {
     pub fn proxy_asked(&self, result: &str, took: Duration) {
         self.proxies_asked.with_label_values(&[result]).inc();
         self.proxy_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Where it is counted how Pods left.
+    #[must_use]
+    pub fn drains(&self) -> DrainMetrics {
+        self.drains.clone()
+    }
+
+    /// Shows how many clients are connected to these Pods, by what their TiProxies said last.
+    ///
+    /// # Errors
+    /// Fails when it is called twice.
+    pub fn show_connections(&self, pods: &Cache<Pod>, proxies: &Proxies) -> Result<(), prometheus::Error> {
+        let connections = Connections::new(pods.clone(), proxies.clone())?;
+        self.registry.register(Box::new(connections))
     }
 
     /// A layer for kube's `ClientBuilder` that counts requests. `host` is the API server's, as in the configuration:
@@ -288,6 +313,10 @@ mod tests {
         for result in ["ok", "unreachable", "timeout", "tls", "invalid"] {
             metrics.proxy_asked(result, Duration::ZERO);
         }
+        for end in drain::tests::ENDS {
+            metrics.drains().ended(end);
+        }
+        metrics.drains().called_off();
         for code in ["200", "201", "404", "409", "<error>"] {
             for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
                 metrics

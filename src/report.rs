@@ -1,12 +1,14 @@
 //! Events for users, at transitions only.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::{TiProxy, TiProxyGroup};
 use crate::group::plan::{Exit, Why};
 use crate::instance::plan::DeleteReason;
+use crate::instance::plan::leave::{Cause, End};
 use crate::runtime::condition::find;
 use crate::runtime::event::{Events, Notice, Severity};
 
@@ -67,22 +69,67 @@ impl Reporter {
 
     /// A Pod was deleted.
     pub fn pod_deleted(&self, instance: &TiProxy, pod: &str, why: DeleteReason) {
-        let (severity, why) = match why {
-            // The group has told of it already.
-            DeleteReason::Deleted => return,
-            DeleteReason::Outdated => (
-                Severity::Normal,
-                "it does not follow the template; it is created anew",
-            ),
-            DeleteReason::Failed => (
-                Severity::Warning,
-                "it failed, was evicted or ended; it is created anew",
-            ),
+        let (cause, end) = match why {
+            DeleteReason::Failed => {
+                let why = "it failed, was evicted or ended; it is created anew";
+                return self.tell_of_pod(instance, Severity::Warning, "PodDeleted", pod, why);
+            }
+            DeleteReason::Left { cause, end } => (cause, end),
         };
+        match end {
+            End::Deadline { connected: Some(0) } => {}
+            End::Deadline { connected } => {
+                let whom = match connected {
+                    Some(1) => "1 client that was still connected was".to_owned(),
+                    Some(more) => format!("{more} clients that were still connected were"),
+                    None => {
+                        "clients that may still have been connected, which TiProxy's API did not tell, were"
+                            .to_owned()
+                    }
+                };
+                let why = format!(
+                    "the time to leave (spec.template.spec.drain.timeoutSeconds of the group) was over, and {whom} cut"
+                );
+                self.tell_of_pod(instance, Severity::Warning, "ClientsCut", pod, &why);
+            }
+            End::Undrained | End::NothingRan | End::Drained | End::Stopped => {}
+        }
+        let why = match cause {
+            // The group tells of it.
+            Cause::Deleted | Cause::Offline => return,
+            Cause::Outdated => "it does not follow the template; it is created anew",
+            Cause::Suspended => "the Cluster asks for its compute to be suspended",
+        };
+        self.tell_of_pod(instance, Severity::Normal, "PodDeleted", pod, why);
+    }
+
+    /// The clients of a Pod are given time to leave.
+    pub fn drain_began(&self, instance: &TiProxy, pod: &str, deadline: Timestamp) {
+        self.tell(
+            instance,
+            Severity::Normal,
+            "DrainBegan",
+            "Drain",
+            format!("Pod {pod} takes no new clients and goes when the present ones have left, at the latest at {deadline}"),
+        );
+    }
+
+    /// A Pod that was leaving stays.
+    pub fn drain_called_off(&self, instance: &TiProxy, pod: &str) {
+        self.tell(
+            instance,
+            Severity::Normal,
+            "Revived",
+            "Drain",
+            format!("Pod {pod} takes new clients again: there is no reason any more that it should leave"),
+        );
+    }
+
+    fn tell_of_pod(&self, instance: &TiProxy, severity: Severity, reason: &str, pod: &str, why: &str) {
         self.tell(
             instance,
             severity,
-            "PodDeleted",
+            reason,
             "Delete",
             format!("deleted Pod {pod}: {why}"),
         );

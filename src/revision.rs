@@ -3,7 +3,9 @@
 //! Decided over inputs only: never by a diff with a live Pod, nor over rendered bytes, so that an upgrade of the
 //! operator replaces nothing. Golden hashes in the tests guard that.
 
-use std::borrow::Cow;
+mod config;
+mod config_key;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -12,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::api::probe::Probes;
 use crate::api::security::Security;
-use crate::api::template::{Balance, ConfigUpdateStrategy, Resources, TrafficReplay};
+use crate::api::template::Resources;
 use crate::api::volume::Volume;
 use crate::api::{Discovery, TiProxySpec};
 
@@ -32,8 +34,9 @@ pub enum Change {
 /// Everything that is not named here (`updateStrategy`, `drain`, `offline`, ...) changes nothing that runs. A field
 /// is only ever added as an `Option` that is skipped when absent, or all hashes would change.
 ///
-/// Labels and `balance.label-name` are here only where the user wants every change of the configuration to restart:
-/// a running TiProxy takes them over. To ask for that where there are labels is itself such a change.
+/// Of TiProxy's configuration, only what it reads at its start is here, or all of it where the user wants every change
+/// of it to restart. To ask for that is itself such a change where something is set that a running TiProxy takes over:
+/// a hash knows nothing of what it was before.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PodInputs<'a> {
@@ -42,15 +45,9 @@ struct PodInputs<'a> {
     sql_port: u16,
     api_port: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
-    labels: Option<&'a BTreeMap<String, String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    balance: Option<&'a Balance>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    traffic_replay: Option<&'a TrafficReplay>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     resources: Option<&'a Resources>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    config: Cow<'a, str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    config: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     probes: Option<&'a Probes>,
     pre_stop_sleep_seconds: i64,
@@ -101,22 +98,13 @@ impl<'a> VolumeInput<'a> {
 impl<'a> PodInputs<'a> {
     fn of(spec: &'a TiProxySpec) -> Self {
         let template = &spec.template;
-        let strategy = template
-            .update_strategy
-            .as_ref()
-            .and_then(|strategy| strategy.config);
-        let restarts = strategy == Some(ConfigUpdateStrategy::Restart);
-        let server_labels = template.server.as_ref().and_then(|server| server.labels.as_ref());
         Self {
             image: template.image_reference(),
             version: &template.version,
             sql_port: template.sql_port(),
             api_port: template.api_port(),
-            labels: server_labels.filter(|_| restarts),
-            balance: template.balance.as_ref().filter(|_| restarts),
-            traffic_replay: template.traffic_replay.as_ref(),
             resources: template.resources.as_ref(),
-            config: config_meaning(template.config.as_deref().unwrap_or_default(), restarts),
+            config: config::of(template),
             probes: template.probes.as_ref(),
             pre_stop_sleep_seconds: template.pre_stop_sleep_seconds(),
             security: template.security.as_ref(),
@@ -129,73 +117,6 @@ impl<'a> PodInputs<'a> {
                 .filter(|spec| !spec.is_empty()),
             volumes: VolumeInput::of(template.volumes.as_deref().unwrap_or_default()),
         }
-    }
-}
-
-/// The configuration without comments, white space and order, so that editing those replaces nothing; and, unless
-/// every change is to restart, without what a running TiProxy takes over.
-fn config_meaning(text: &str, restarts: bool) -> Cow<'_, str> {
-    let Ok(mut document) = text.parse::<toml_edit::DocumentMut>() else {
-        return Cow::Borrowed(text);
-    };
-    if !restarts {
-        document.remove("labels");
-        if let Some(balance) = document
-            .get_mut("balance")
-            .and_then(toml_edit::Item::as_table_like_mut)
-        {
-            balance.remove("label-name");
-            if balance.is_empty() {
-                document.remove("balance");
-            }
-        }
-    }
-    if document.is_empty() {
-        return Cow::Borrowed("");
-    }
-    Cow::Owned(canonical(document.as_item()))
-}
-
-/// JSON's quoting, which unlike Rust's `Debug` never changes.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-/// A form of a TOML value that depends on its meaning only.
-fn canonical(item: &toml_edit::Item) -> String {
-    if let Some(table) = item.as_table_like() {
-        let entries: BTreeMap<&str, String> = table
-            .iter()
-            .filter(|(_, value)| !value.is_none())
-            .map(|(key, value)| (key, canonical(value)))
-            .collect();
-        let entries: Vec<String> = entries
-            .iter()
-            .map(|(key, value)| format!("{}={value}", quoted(key)))
-            .collect();
-        return format!("{{{}}}", entries.join(","));
-    }
-    if let Some(tables) = item.as_array_of_tables() {
-        let tables: Vec<String> = tables
-            .iter()
-            .map(|table| canonical(&toml_edit::Item::Table(table.clone())))
-            .collect();
-        return format!("[{}]", tables.join(","));
-    }
-    if let Some(array) = item.as_array() {
-        let values: Vec<String> = array
-            .iter()
-            .map(|value| canonical(&toml_edit::Item::Value(value.clone())))
-            .collect();
-        return format!("[{}]", values.join(","));
-    }
-    match item.as_value() {
-        Some(toml_edit::Value::String(text)) => quoted(text.value()),
-        Some(toml_edit::Value::Integer(number)) => number.value().to_string(),
-        Some(toml_edit::Value::Float(number)) => format!("{:?}", number.value()),
-        Some(toml_edit::Value::Boolean(truth)) => truth.value().to_string(),
-        Some(toml_edit::Value::Datetime(time)) => time.value().to_string(),
-        Some(toml_edit::Value::Array(_) | toml_edit::Value::InlineTable(_)) | None => String::new(),
     }
 }
 
@@ -233,174 +154,4 @@ fn hash(spec: &TiProxySpec) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn spec(changes: Value) -> TiProxySpec {
-        let mut value = json!({
-            "cluster": {"name": "basic"},
-            "subdomain": "web-tiproxy-peer",
-            "version": "v1.3.2",
-            "discovery": {"pdAddrs": ["basic-pd.ns.svc:2379"]},
-        });
-        if let (Some(value), Value::Object(changes)) = (value.as_object_mut(), changes) {
-            value.extend(changes);
-        }
-        serde_json::from_value(value).unwrap()
-    }
-
-    #[test]
-    fn hashes_are_those_of_every_earlier_version() {
-        // A changed value here would replace every TiProxy of every user at the next upgrade of the operator.
-        assert_eq!(name("web", &spec(json!({}))), "web-tiproxy-fldwhzkzpz");
-        let full = spec(json!({
-            "image": "example.com/tiproxy", "restartedAt": "now",
-            "server": {"port": {"sql": 4000}, "labels": {"group": "oltp"}},
-            "balance": {"labelName": "group"}, "trafficReplay": {"enabled": true},
-            "resources": {"cpu": 1, "memory": "2Gi"}, "config": "[log]\nlevel = \"warn\" # quiet\n",
-            "probes": {"readiness": {"type": "tcp"}}, "preStop": {"sleepSeconds": 3},
-            "security": {"tls": {"mysql": {"enabled": true}, "backend": {"enabled": false}}},
-        }));
-        assert_eq!(name("web", &full), "web-tiproxy-zm87hm77p8");
-        let overlay = json!({"pod": {"metadata": {"labels": {"a": "b"}}, "spec": {
-            "hostNetwork": false, "containers": [{"name": "b", "image": "c", "args": []}], "affinity": {"x": 1, "a": 0.5}}}});
-        let overlaid = spec(json!({ "overlay": overlay }));
-        assert_eq!(name("web", &overlaid), "web-tiproxy-q4xwscc4np");
-        let text = r#"{"pod": {"spec": {"affinity": {"a": 0.5, "x": 1}, "containers": [{"args": [], "image": "c",
-            "name": "b"}], "hostNetwork": false}}}"#;
-        let in_another_order: Value = serde_json::from_str(text).unwrap();
-        assert_eq!(
-            name("web", &spec(json!({ "overlay": in_another_order }))),
-            name("web", &overlaid)
-        );
-        let volumes = spec(json!({"volumes": volumes()}));
-        assert_eq!(name("web", &volumes), "web-tiproxy-wvzgcrvpfp");
-    }
-
-    fn volumes() -> Value {
-        json!([
-            {"name": "log", "storage": "1Gi", "mounts": [{"mountPath": "/log"}, {"mountPath": "/a", "subPath": "a"}]},
-            {"name": "data", "storage": 1, "mounts": [{"mountPath": "/data"}]},
-        ])
-    }
-
-    #[test]
-    fn a_volume_asks_for_a_new_pod_when_it_comes_goes_or_is_mounted_otherwise() {
-        let before = spec(json!({"volumes": volumes()}));
-        let mut less = volumes();
-        less.as_array_mut().unwrap().pop();
-        let mut turned = volumes();
-        turned.as_array_mut().unwrap().reverse();
-        turned[1]["mounts"].as_array_mut().unwrap().reverse();
-        let changed = |pointer: &str, value: Value| {
-            let mut volumes = volumes();
-            let (parent, field) = pointer.rsplit_once('/').unwrap();
-            volumes.pointer_mut(parent).unwrap()[field] = value;
-            volumes
-        };
-        for (volumes, expected) in [
-            (less, Change::Roll),
-            (json!(null), Change::Roll),
-            (turned, Change::InPlace),
-            (changed("/0/name", json!("logs")), Change::Roll),
-            (changed("/0/mounts/0/mountPath", json!("/logs")), Change::Roll),
-            (changed("/0/mounts/1/subPath", json!("b")), Change::Roll),
-            (changed("/0/mounts/0/type", json!("data")), Change::InPlace),
-            (changed("/0/storage", json!("2Gi")), Change::InPlace),
-            (changed("/0/storageClassName", json!("fast")), Change::InPlace),
-            (
-                changed("/0/volumeAttributesClassName", json!("gold")),
-                Change::InPlace,
-            ),
-        ] {
-            let after = spec(json!({ "volumes": volumes }));
-            assert_eq!(change(&before, &after), expected, "{volumes}");
-        }
-        assert_eq!(
-            change(&spec(json!({})), &spec(json!({"volumes": []}))),
-            Change::InPlace
-        );
-        assert_eq!(
-            change(&spec(json!({})), &spec(json!({"volumeRetention": "Retain"}))),
-            Change::InPlace
-        );
-    }
-
-    #[test]
-    fn only_what_a_pod_cannot_follow_asks_for_a_new_one() {
-        for (changes, expected) in [
-            (json!({}), Change::None),
-            (json!({"offline": true}), Change::InPlace),
-            (json!({"updateStrategy": {"config": "Restart"}}), Change::InPlace),
-            (json!({"drain": {"timeoutSeconds": 5}}), Change::InPlace),
-            (json!({"preStop": {"sleepSeconds": 10}}), Change::InPlace),
-            (json!({"image": "pingcap/tiproxy"}), Change::InPlace),
-            (json!({"config": "[log]\nlevel = \"warn\""}), Change::Roll),
-            (json!({"config": "# only a comment\n"}), Change::InPlace),
-            (json!({"version": "v1.3.1"}), Change::Roll),
-            (json!({"restartedAt": "now"}), Change::Roll),
-            (json!({"overlay": {"pod": {"spec": {}}}}), Change::InPlace),
-            (
-                json!({"overlay": {"pod": {"metadata": {"labels": {"a": "b"}}}}}),
-                Change::InPlace,
-            ),
-            (
-                json!({"overlay": {"pod": {"spec": {"hostNetwork": false}}}}),
-                Change::Roll,
-            ),
-            (
-                json!({"overlay": {"pod": {"spec": {"hostNetwork": null}}}}),
-                Change::Roll,
-            ),
-            (json!({"discovery": {"pdAddrs": ["other:2379"]}}), Change::Roll),
-            (json!({"probes": {"readiness": {"type": "tcp"}}}), Change::Roll),
-            (json!({"server": {"labels": {"group": "oltp"}}}), Change::InPlace),
-            (json!({"balance": {"labelName": "group"}}), Change::InPlace),
-            (
-                json!({"config": "labels.group = \"oltp\"\n[balance]\nlabel-name = \"group\""}),
-                Change::InPlace,
-            ),
-            (
-                json!({"config": "labels = {a = \"b\"}\n[balance]\nlabel-name = \"a\"\npolicy = \"location\""}),
-                Change::Roll,
-            ),
-        ] {
-            assert_eq!(
-                change(&spec(json!({})), &spec(changes.clone())),
-                expected,
-                "{changes}"
-            );
-        }
-    }
-
-    #[test]
-    fn who_wants_restarts_gets_them_for_labels_too() {
-        let restart = |mut changes: Value| {
-            changes["updateStrategy"] = json!({"config": "Restart"});
-            spec(changes)
-        };
-        for changes in [
-            json!({"server": {"labels": {"group": "oltp"}}}),
-            json!({"balance": {"labelName": "group"}}),
-            json!({"config": "labels.group = \"oltp\""}),
-        ] {
-            assert_eq!(
-                change(&restart(json!({})), &restart(changes.clone())),
-                Change::Roll,
-                "{changes}"
-            );
-        }
-    }
-
-    #[test]
-    fn comments_white_space_and_order_in_the_configuration_mean_nothing() {
-        let before = spec(
-            json!({"config": "[log]\nlevel = \"warn\"\nencoder = 'tidb'\n[proxy]\nmax-connections = 10\n"}),
-        );
-        let after = spec(
-            json!({"config": "# why\nproxy.max-connections = 1_0\n[log]\nencoder=\"tidb\"\nlevel=\"warn\""}),
-        );
-        assert_eq!(change(&before, &after), Change::InPlace);
-    }
-}
+mod tests;

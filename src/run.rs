@@ -69,6 +69,7 @@ pub async fn run(arguments: RunArguments) -> Result<(), RunError> {
     let poller = poller(&arguments, &metrics)?;
     let client = client(&metrics).await?;
     let (context, event_task) = context(&client, &arguments, &metrics, &shutdown);
+    metrics.show_connections(&context.pods, &context.proxies)?;
     let queues = Queues {
         groups: Queue::new(),
         instances: Queue::new(),
@@ -170,6 +171,7 @@ fn context(
         nodes: Cache::new(),
         proxies: Proxies::default(),
         writer: Writer::new(client.clone(), name::MANAGER_GROUP),
+        drains: metrics.drains(),
         reporter: Reporter::new(events),
         clock,
         failures: Failures::default(),

@@ -58,7 +58,8 @@ pub async fn instances(
     discovery: Option<&Discovery>,
     plan: &Plan,
 ) -> Result<(), ExecuteError> {
-    update_leavers(context, observed).await?;
+    // Whatever else is written to a TiProxy says it too.
+    update_leavers(context, observed, |uid| plan.writes_to(uid)).await?;
     for action in &plan.actions {
         match action {
             Action::Revive { target } => {
@@ -145,9 +146,14 @@ async fn update(
 
 /// How long clients have, and what becomes of the volumes, is what the group says while a TiProxy goes, not what it said
 /// before: a user may shorten a drain that goes on, or ask with one edit for fewer TiProxies and for their volumes.
-async fn update_leavers(context: &Context, observed: &Observed) -> Result<(), ExecuteError> {
+async fn update_leavers(
+    context: &Context,
+    observed: &Observed,
+    but: impl Fn(&str) -> bool,
+) -> Result<(), ExecuteError> {
     let leaving = observed.instances.iter().filter(|instance| {
-        instance.metadata.deletion_timestamp.is_some() || instance.spec.offline == Some(true)
+        let leaves = instance.metadata.deletion_timestamp.is_some() || instance.spec.offline == Some(true);
+        leaves && !instance.uid().is_some_and(|uid| but(&uid))
     });
     for instance in leaving {
         tell(context, &observed.object, instance).await?;
@@ -226,7 +232,7 @@ pub async fn deletion(context: &Context, observed: &Observed) -> Result<(), Exec
         context.verdicts.forget(&uid);
         return Ok(());
     }
-    update_leavers(context, observed).await?;
+    update_leavers(context, observed, |_| false).await?;
     for instance in observed
         .instances
         .iter()

@@ -39,7 +39,8 @@ impl Backends {
         }
     }
 
-    fn unknown(message: impl Into<String>) -> Self {
+    /// It cannot be told.
+    pub(super) fn unknown(message: impl Into<String>) -> Self {
         Self::new(Status::Unknown, Reason::BackendsUnknown, message)
     }
 

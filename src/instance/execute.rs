@@ -6,6 +6,7 @@ use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use super::build;
+use super::drain::{self, Turn};
 use super::observe::Observed;
 use super::plan::{Action, DeleteReason, Plan, delete_rule};
 use super::validate::group_of;
@@ -106,6 +107,17 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
             writer
                 .patch_metadata(&context.pods, target, json!({ "metadata": metadata }))
                 .await?;
+            match drain::turn(metadata) {
+                Some(Turn::Began(begin)) => {
+                    let deadline = drain::after(begin, instance.spec.template.drain_timeout());
+                    context.reporter.drain_began(instance, &target.name, deadline);
+                }
+                Some(Turn::Revived) => {
+                    context.drains.called_off();
+                    context.reporter.drain_called_off(instance, &target.name);
+                }
+                None => {}
+            }
         }
         Action::DeletePod {
             target,
@@ -114,8 +126,9 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
         } => {
             let rule = delete_rule(*grace_period_seconds);
             writer.delete(&context.pods, target, rule).await?;
-            if *why == DeleteReason::Failed {
-                context.failures.add(&uid);
+            match why {
+                DeleteReason::Failed => context.failures.add(&uid),
+                DeleteReason::Left { end, .. } => context.drains.ended(*end),
             }
             context.reporter.pod_deleted(instance, &target.name, *why);
         }

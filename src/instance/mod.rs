@@ -1,16 +1,19 @@
 //! The instance controller: one `TiProxy` becomes one `ConfigMap`, one `PersistentVolumeClaim` for each of its volumes,
 //! and one Pod.
 //!
-//! Drain and hot reload have their place here: they are further actions of [`plan`].
+//! A Pod leaves by one path, whatever the reason: [`plan::leave`].
 
 pub mod backends;
 pub mod belonging;
 pub mod build;
 pub mod claim_state;
+pub mod config_applied;
+pub mod drain;
 pub mod execute;
 pub mod failed_mount;
 pub mod failures;
 pub mod location;
+pub mod lost;
 pub mod mount_problem;
 pub mod observe;
 pub mod plan;
@@ -18,6 +21,7 @@ pub mod pod_state;
 pub mod status;
 #[cfg(test)]
 pub(crate) mod testing;
+mod unready;
 pub mod validate;
 pub mod volume;
 

@@ -1,5 +1,6 @@
 //! What is there: everything that the plan of one TiProxy depends on, read from caches only.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
@@ -10,6 +11,7 @@ use super::failures::Failures;
 use super::location::{self, Labels};
 use super::pod_state::PodState;
 use super::validate::group_of;
+use crate::api::cluster::ClusterSpec;
 use crate::api::volume::Volume;
 use crate::api::{TiProxy, name};
 use crate::context::Context;
@@ -33,6 +35,8 @@ pub struct Observed {
     pub claims: Vec<Arc<PersistentVolumeClaim>>,
     /// Whether the Cluster asks for a stop of everything but deletion.
     pub paused: bool,
+    /// Whether the Cluster asks for its compute to be suspended.
+    pub suspended: bool,
     /// What kubelets said of volumes that they could not mount into its Pod.
     pub failed_mounts: Vec<Arc<FailedMount>>,
     /// How many Pods in a row have ended without becoming ready.
@@ -41,6 +45,8 @@ pub struct Observed {
     pub location: Option<Labels>,
     /// What its Pod said when it was asked last.
     pub proxy: ProxyState,
+    /// What other Pods that belong to it said, by their UID.
+    pub other_proxies: BTreeMap<String, ProxyState>,
 }
 
 /// A volume of the spec, and what stands under the name of its claim.
@@ -95,6 +101,19 @@ pub fn claim_slot(
 }
 
 impl Observed {
+    /// What a Pod that belongs to the TiProxy said when it was asked last.
+    #[must_use]
+    pub fn proxy_of(&self, pod: &Pod) -> &ProxyState {
+        let other = pod.uid().and_then(|uid| self.other_proxies.get(&uid));
+        other.unwrap_or(&self.proxy)
+    }
+
+    /// Whether there is still a Pod that belongs to the TiProxy, or once belonged to it.
+    #[must_use]
+    pub fn has_pods(&self) -> bool {
+        !self.pods.is_empty() || matches!(self.pod, Slot::Adoptable(_))
+    }
+
     /// Whether somebody else's object has the name of the Pod, the `ConfigMap` or a claim.
     #[must_use]
     pub fn is_name_taken(&self) -> bool {
@@ -138,11 +157,18 @@ pub fn observe(context: &Context, namespace: &str, name: &str) -> Option<Observe
     let pod_name = group_of(&object).map(|group| name::pod(&group, name));
     let mark = (name::LABEL_INSTANCE, name);
     let cluster = &object.spec.cluster;
-    let paused = cluster.pd_addrs.is_none()
-        && context
-            .clusters
-            .get(namespace, &cluster.name)
-            .is_some_and(|cluster| cluster.spec.paused == Some(true));
+    let cluster = cluster
+        .pd_addrs
+        .is_none()
+        .then(|| context.clusters.get(namespace, &cluster.name))
+        .flatten();
+    let asks = |ask: fn(&ClusterSpec) -> Option<bool>| {
+        cluster
+            .as_ref()
+            .is_some_and(|cluster| ask(&cluster.spec) == Some(true))
+    };
+    let paused = asks(|spec| spec.paused);
+    let suspended = asks(|spec| spec.suspend_action.as_ref()?.suspend_compute);
     let found = pod_name
         .as_ref()
         .and_then(|pod_name| context.pods.get(namespace, pod_name));
@@ -157,13 +183,21 @@ pub fn observe(context: &Context, namespace: &str, name: &str) -> Option<Observe
         location::of_pod(pod, node.as_deref())
     });
     let pod_uid = pod.ours().and_then(|pod| pod.uid());
+    let pods = context.pods.owned_by(&uid);
+    let others = pods
+        .iter()
+        .filter_map(|pod| pod.uid())
+        .filter(|other| Some(other) != pod_uid.as_ref());
     let claims = |pod: &String| claims_of(context, &object, pod, &uid);
     Some(Observed {
         volumes: pod_name.as_ref().map(claims).unwrap_or_default(),
         claims: context.volume_claims.owned_by(&uid),
+        other_proxies: others
+            .map(|uid| (uid.clone(), context.proxies.get(&uid)))
+            .collect(),
         proxy: pod_uid.map(|uid| context.proxies.get(&uid)).unwrap_or_default(),
         location,
-        pods: context.pods.owned_by(&uid),
+        pods,
         failed_mounts,
         pod,
         config_map: Slot::of(
@@ -174,6 +208,7 @@ pub fn observe(context: &Context, namespace: &str, name: &str) -> Option<Observe
             mark,
         ),
         paused,
+        suspended,
         failures: context.failures.of(&uid),
         object,
     })

@@ -1,13 +1,14 @@
 //! What to do next for one TiProxy. Pure: no client, no clock, no randomness.
 
 mod action;
-mod configuration;
+pub(super) mod configuration;
+pub mod leave;
 mod volumes;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use serde_json::{Map, Value, json};
@@ -17,14 +18,16 @@ use super::build::{
     manifest::manifest,
     tls::{Tls, tls},
 };
+use super::drain;
 use super::observe::Observed;
 use super::pod_state::PodState;
+use super::unready;
 use super::validate::{Instance, Invalid};
 use crate::api::name;
 use crate::ownership::Slot;
 use crate::runtime::write::Target;
 pub use action::{Action, DeleteReason, delete_rule};
-use configuration::told;
+use leave::{Cause, End, Leaving};
 pub use volumes::BINDING_PATIENCE;
 use volumes::{Obstacle, VolumePlan};
 
@@ -37,6 +40,8 @@ pub struct Plan {
     pub waiting: Option<String>,
     /// When to look again although nothing happened.
     pub recheck: Option<Duration>,
+    /// A Pod whose clients are given time to leave.
+    pub leaving: Option<Leaving>,
 }
 
 impl Plan {
@@ -46,18 +51,28 @@ impl Plan {
         self.actions.contains(&Action::RemoveFinalizer)
     }
 
-    /// Whether it takes an outdated Pod away, so that what the Pod says of itself does not matter any more.
+    /// Whether a Pod leaves, or is taken away, so that what the Pod says of itself does not matter any more.
     #[must_use]
-    pub fn replaces_outdated(&self) -> bool {
-        self.actions.iter().any(|action| {
-            matches!(
-                action,
-                Action::DeletePod {
-                    why: DeleteReason::Outdated,
-                    ..
-                }
-            )
+    pub fn takes_pod_away(&self) -> bool {
+        self.leaving.is_some() || self.end().is_some()
+    }
+
+    /// How the leave of a Pod ends with this plan, if it does.
+    #[must_use]
+    pub fn end(&self) -> Option<End> {
+        self.actions.iter().find_map(|action| match action {
+            Action::DeletePod {
+                why: DeleteReason::Left { end, .. },
+                ..
+            } => Some(*end),
+            _ => None,
         })
+    }
+
+    /// The `ConfigMap` as it writes it, if it does.
+    #[must_use]
+    pub fn config_map(&self) -> Option<&ConfigMap> {
+        configuration::written(&self.actions)
     }
 
     fn waiting(message: String) -> Self {
@@ -72,13 +87,21 @@ impl Plan {
 #[must_use]
 pub fn plan(observed: &Observed, instance: Result<&Instance, &Invalid>, now: Timestamp) -> Plan {
     if observed.object.meta().deletion_timestamp.is_some() {
-        return plan_deletion(observed, instance.ok());
+        return plan_deletion(observed, instance.ok(), now);
     }
-    let Ok(instance) = instance else {
+    let mut plan = match (leave::cause(observed), instance) {
+        (Some(cause), _) => plan_departure(observed, instance.ok(), cause, now),
+        (None, Ok(instance)) => plan_pod(observed, instance, now),
         // Whatever runs goes on as it is until the spec can be carried out.
-        return Plan::default();
+        (None, Err(_)) => Plan {
+            actions: observed
+                .pod
+                .ours()
+                .map(|pod| leave::revival(pod))
+                .unwrap_or_default(),
+            ..Plan::default()
+        },
     };
-    let mut plan = plan_pod(observed, instance, now);
     if observed.paused {
         // What is as it should be need not be called unready for it.
         return if plan.actions.is_empty() && plan.waiting.is_none() {
@@ -87,19 +110,27 @@ pub fn plan(observed: &Observed, instance: Result<&Instance, &Invalid>, now: Tim
             Plan::waiting("the Cluster is paused; unset its spec.paused to go on".to_owned())
         };
     }
-    if !observed
-        .object
-        .finalizers()
-        .iter()
-        .any(|finalizer| finalizer == name::FINALIZER)
-    {
+    let finalizers = observed.object.finalizers();
+    if instance.is_ok() && !finalizers.iter().any(|finalizer| finalizer == name::FINALIZER) {
         plan.actions.insert(0, Action::AddFinalizer);
     }
     plan
 }
 
+/// A TiProxy that is to have no Pod, but for the time being keeps the rest.
+fn plan_departure(observed: &Observed, instance: Option<&Instance>, cause: Cause, now: Timestamp) -> Plan {
+    // One that has lost its owner would serve for ever.
+    if let Slot::Adoptable(pod) = &observed.pod {
+        return Plan {
+            actions: Target::of(&**pod).map(Action::AdoptPod).into_iter().collect(),
+            ..Plan::waiting(format!("Pod {} is taken back", pod.name_any()))
+        };
+    }
+    leave::all(observed, cause, instance.map(grace_period_seconds), now)
+}
+
 /// Deletion waits for nothing but the Pod.
-fn plan_deletion(observed: &Observed, instance: Option<&Instance>) -> Plan {
+fn plan_deletion(observed: &Observed, instance: Option<&Instance>, now: Timestamp) -> Plan {
     let finalizers = observed.object.finalizers();
     let has = |finalizer: &str| finalizers.iter().any(|found| found == finalizer);
     if !has(name::FINALIZER) {
@@ -123,14 +154,10 @@ fn plan_deletion(observed: &Observed, instance: Option<&Instance>) -> Plan {
         };
     }
     let grace = instance.map(grace_period_seconds);
-    let pods = observed
-        .pods
-        .iter()
-        .filter(|pod| pod.meta().deletion_timestamp.is_none())
-        .filter_map(|pod| delete(pod, grace, DeleteReason::Deleted));
+    let leave = leave::all(observed, Cause::Deleted, grace, now);
     Plan {
-        actions: claims.into_iter().chain(pods).collect(),
-        ..Plan::waiting("its Pod is ending".to_owned())
+        actions: leave.actions.into_iter().chain(claims).collect(),
+        ..leave
     }
 }
 
@@ -165,10 +192,11 @@ fn plan_new_pod(observed: &Observed, instance: &Instance, tls: &Tls) -> Plan {
     // An adopted one may say something else; the Pod must not start before that is put right.
     if obstacle.is_none() && matches!(observed.config_map, Slot::Absent | Slot::Ours(_)) {
         // It reads all that was written for its predecessor.
-        let hash = observed.config_map.ours().and_then(|found| told(&**found));
+        let found = observed.config_map.ours();
+        let hash = found.and_then(|found| configuration::told_from_birth(found));
         // Validation has laid the overlay over it already, so that it can be.
         let pod = manifest(instance, tls).ok().map(|pod| match hash {
-            Some(hash) => pod.with_annotation(name::ANNOTATION_CONFIG_HASH, hash),
+            Some(hash) => pod.with_annotation(name::ANNOTATION_CONFIG_HASH, &hash),
             None => pod,
         });
         actions.extend(pod.map(|pod| Action::CreatePod(Box::new(pod))));
@@ -187,13 +215,19 @@ fn plan_new_pod(observed: &Observed, instance: &Instance, tls: &Tls) -> Plan {
 fn plan_own_pod(observed: &Observed, instance: &Instance, tls: &Tls, pod: &Arc<Pod>, now: Timestamp) -> Plan {
     let state = PodState::of(pod);
     if state.terminating {
-        return Plan::waiting(format!("Pod {} is ending", pod.name_any()));
+        return leave::ending(pod, now);
     }
-    let grace = Some(grace_period_seconds(instance));
+    if observed
+        .revision_of(pod)
+        .is_some_and(|revision| revision != instance.revision)
+    {
+        return plan_replacement(observed, instance, pod, now);
+    }
     if state.ended {
         let pause = backoff(observed.failures);
         let wait = pause.saturating_sub(state.ended_for(now));
         if wait.is_zero() {
+            let grace = Some(grace_period_seconds(instance));
             let actions = delete(pod, grace, DeleteReason::Failed).into_iter().collect();
             return Plan {
                 actions,
@@ -211,12 +245,6 @@ fn plan_own_pod(observed: &Observed, instance: &Instance, tls: &Tls, pod: &Arc<P
             ..Plan::waiting(message)
         };
     }
-    if observed
-        .revision_of(pod)
-        .is_some_and(|revision| revision != instance.revision)
-    {
-        return plan_replacement(observed, instance, pod);
-    }
     let VolumePlan {
         before: mut actions,
         after,
@@ -227,13 +255,11 @@ fn plan_own_pod(observed: &Observed, instance: &Instance, tls: &Tls, pod: &Arc<P
         configuration::desired(observed, instance, tls),
         Some(&state),
     );
-    let config_map = match config_actions.as_slice() {
-        [Action::ReplaceConfigMap(config_map)] => Some(&**config_map),
-        _ => observed.config_map.ours().map(|found| &**found),
-    };
-    let nudge = config_map.and_then(|config_map| told(config_map).map(ToOwned::to_owned));
+    let written = configuration::written(&config_actions);
+    let (nudge, recheck_config) = configuration::nudge(observed, written, pod, now);
     actions.extend(config_actions);
-    if let Some(metadata) = pod_metadata_patch(instance, tls, pod, nudge.as_deref()) {
+    let metadata = pod_metadata_patch(instance, tls, pod, nudge.as_deref());
+    if let Some(metadata) = leave::revived(pod, metadata) {
         actions.extend(Target::of(&**pod).map(|target| Action::PatchPod { target, metadata }));
     }
     actions.extend(after);
@@ -243,33 +269,41 @@ fn plan_own_pod(observed: &Observed, instance: &Instance, tls: &Tls, pod: &Arc<P
     }
     Plan {
         actions,
-        recheck: volumes::recheck(observed, now).filter(|_| !state.is_ready()),
+        recheck: [
+            volumes::recheck(observed, now),
+            unready::recheck(observed, pod, now),
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|_| !state.is_ready())
+        .chain(recheck_config)
+        .min(),
         ..Plan::default()
     }
 }
 
 /// A Pod that runs is not given up before the claims of the next one are there: what refuses those takes no TiProxy away.
-fn plan_replacement(observed: &Observed, instance: &Instance, pod: &Pod) -> Plan {
+fn plan_replacement(observed: &Observed, instance: &Instance, pod: &Pod, now: Timestamp) -> Plan {
     let VolumePlan {
         before: mut actions,
         obstacle,
         ..
     } = volumes::plan(observed, instance);
     if let Some(Obstacle::Foreign(obstacle)) = obstacle {
+        actions.extend(leave::revival(pod));
         return Plan {
             actions,
             ..Plan::waiting(obstacle)
         };
     }
-    actions.extend(delete(
-        pod,
-        Some(grace_period_seconds(instance)),
-        DeleteReason::Outdated,
-    ));
-    Plan {
-        actions,
-        ..Plan::waiting(format!("Pod {} is replaced", pod.name_any()))
+    let grace = Some(grace_period_seconds(instance));
+    let leave = leave::step(observed, pod, Cause::Outdated, grace, now);
+    // What has begun ends in time, whatever is refused.
+    if drain::is_marked(pod) {
+        return leave;
     }
+    actions.extend(leave.actions);
+    Plan { actions, ..leave }
 }
 
 /// The metadata that the Pod should have and has not. The serving label is not among it: taking it away is how a
@@ -303,7 +337,7 @@ fn pod_metadata_patch(
             }
         }
     }
-    if let Some(hash) = nudge.filter(|hash| told(pod) != Some(hash)) {
+    if let Some(hash) = nudge {
         let annotations = patch.entry("annotations").or_insert_with(|| json!({}));
         if let Some(annotations) = annotations.as_object_mut() {
             annotations.insert(name::ANNOTATION_CONFIG_HASH.to_owned(), json!(hash));

@@ -92,6 +92,12 @@ impl PodState {
             .unwrap_or_default()
     }
 
+    /// When it was created.
+    #[must_use]
+    pub fn created(&self) -> Option<Timestamp> {
+        self.created
+    }
+
     /// How long ago it ended.
     #[must_use]
     pub fn ended_for(&self, now: Timestamp) -> Duration {
@@ -113,6 +119,13 @@ pub fn is_running(pod: &Pod) -> bool {
 #[must_use]
 pub fn is_ready(pod: &Pod) -> bool {
     condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
+}
+
+/// Since when the container of a Pod runs.
+#[must_use]
+pub fn running_since(pod: &Pod) -> Option<Timestamp> {
+    let running = container(pod)?.state.as_ref()?.running.as_ref()?;
+    running.started_at.as_ref().map(|time| time.0)
 }
 
 fn container(pod: &Pod) -> Option<&ContainerStatus> {
@@ -246,8 +259,14 @@ fn crash(pod_name: &str, container: &ContainerStatus) -> String {
     } else {
         format!(" --container {}", container.name)
     };
+    let is_out_of_memory = last.and_then(|last| last.reason.as_deref()) == Some("OOMKilled");
+    let advice = if is_out_of_memory && container.name == name::CONTAINER {
+        "it ran out of memory: raise memory in spec.template.spec.resources; "
+    } else {
+        ""
+    };
     format!(
-        "the container {} ended {} times{how}; see its log with kubectl logs --previous {pod_name}{which}",
+        "the container {} ended {} times{how}; {advice}see its log with kubectl logs --previous {pod_name}{which}",
         container.name, container.restart_count
     )
 }

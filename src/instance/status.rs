@@ -1,5 +1,6 @@
 //! What a TiProxy's status says. Pure.
 
+mod drain;
 mod volumes;
 
 use std::time::Duration;
@@ -10,10 +11,13 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
 use super::backends::{Backends, backends};
+use super::config_applied;
+use super::drain::connections;
 use super::mount_problem::mount_problem;
 use super::observe::Observed;
 use super::plan::Plan;
 use super::pod_state::PodState;
+use super::unready;
 use super::validate::{Instance, Invalid};
 use crate::api::TiProxyStatus;
 use crate::api::condition::{ConditionType, Reason};
@@ -49,16 +53,20 @@ pub fn status(
     let meta = observed.object.meta();
     let stored = observed.object.status.clone().unwrap_or_default();
     let pod = observed.pod.ours().map(|pod| PodState::of(pod));
-    let backends = instance.ok().map(|instance| backends(observed, instance));
+    let leaving = drain::leaving(observed, plan, error.is_some());
+    let backends = instance.ok().map(|instance| match leaving {
+        // While it leaves it calls itself unhealthy.
+        Some(_) => Backends::unknown("its Pod leaves"),
+        None => backends(observed, instance),
+    });
     let volumes = volumes::judge(observed, error, pod.as_ref(), now);
     let progress = progress(
         observed,
         instance,
         plan,
         error,
-        pod.as_ref(),
-        backends.as_ref(),
-        volumes.as_ref(),
+        (pod.as_ref(), backends.as_ref(), volumes.as_ref()),
+        now,
     );
     let mut new = progress.conditions(meta.generation);
     // A write that failed, or a volume that is not as asked for, takes no client away: what serves as asked for is
@@ -66,7 +74,7 @@ pub fn status(
     let is_beside = error.is_some() || volumes.as_ref().and_then(Verdict::trouble) == Some(&progress);
     if let (true, Some(serving)) = (
         is_beside,
-        serving(observed, instance, pod.as_ref(), backends.as_ref()),
+        serving(observed, instance, plan, pod.as_ref(), backends.as_ref()),
     ) {
         let [ready, ..] = serving.conditions(meta.generation);
         new = new.map(|condition| {
@@ -78,9 +86,12 @@ pub fn status(
         });
     }
     let mut before = stored.conditions.clone();
-    if observed.volumes.is_empty() {
-        before.retain(|condition| condition.type_ != ConditionType::VolumesReady.as_str());
-    }
+    let drained = drain::drained(observed, plan, error.is_some(), &stored.conditions, now);
+    before.retain(|condition| {
+        let is = |kind: ConditionType| condition.type_ == kind.as_str();
+        let is_over = drained.is_none() && is(ConditionType::Drained);
+        !(is_over || observed.volumes.is_empty() && is(ConditionType::VolumesReady))
+    });
     let others = backends
         .iter()
         .map(|backends| backends.condition(meta.generation))
@@ -89,10 +100,22 @@ pub fn status(
             observed.proxy.migrations,
             meta.generation,
         )])
-        .chain(volumes.map(|volumes| volumes.condition(meta.generation)));
+        .chain([config_applied::condition(observed, instance, plan, now)])
+        .chain(volumes.map(|volumes| volumes.condition(meta.generation)))
+        .chain([drain::suspended(observed)])
+        .chain(drain::drained(
+            observed,
+            plan,
+            error.is_some(),
+            &stored.conditions,
+            now,
+        ));
     let mut conditions = condition::merge(&before, new.into_iter().chain(others), now);
     if let Some(ready_since) = pod.as_ref().and_then(|pod| pod.ready_since) {
         start_ready_at(&mut conditions, ready_since);
+    }
+    if error.is_none() {
+        config_applied::start_anew(&mut conditions, observed, plan, now);
     }
     let is_ready = condition::is_true(&conditions, ConditionType::Ready.as_str());
     let update_revision = instance.ok().map(|instance| instance.revision.clone());
@@ -100,7 +123,7 @@ pub fn status(
         conditions,
         observed_generation: meta.generation,
         replicas: Some(i32::from(
-            pod.as_ref().is_some_and(|pod| !pod.terminating && !pod.ended),
+            pod.as_ref().is_some_and(|pod| !pod.terminating && !pod.ended) && leaving.is_none(),
         )),
         current_revision: if is_ready {
             update_revision.clone()
@@ -108,20 +131,26 @@ pub fn status(
             stored.current_revision.clone()
         },
         update_revision: update_revision.or(stored.update_revision.clone()),
-        connections: connections(observed, pod.as_ref(), stored.connections),
+        connections: observed
+            .pod
+            .ours()
+            .filter(|_| pod.as_ref().is_some_and(|pod| pod.running && !pod.terminating))
+            .and_then(|found| connections(observed, found)),
+        drain: leaving.map(drain::drain_status),
         ..stored.clone()
     };
-    let after = if progress.state == State::Working {
-        patience(observed, now)
+    let touched = drain::last_touched(observed, pod.as_ref(), plan, now).filter(|_| error.is_none());
+    let after = if progress.state == State::Working && !drain::has_cut(plan) {
+        patience(observed, touched, now)
     } else {
         Duration::ZERO
     };
     Report { status, after }
 }
 
-/// Nobody needs to hear of the first seconds of a life, of a going, or of what follows the news that it is not ready,
-/// when all is well.
-fn patience(observed: &Observed, now: Timestamp) -> Duration {
+/// Nobody needs to hear of the first seconds of a life, of a going, or of what follows the news that it is not ready or
+/// what was done to its Pod since, when all is well.
+fn patience(observed: &Observed, touched: Option<Timestamp>, now: Timestamp) -> Duration {
     let meta = observed.object.meta();
     let stored = observed.object.status.as_ref();
     let conditions = stored
@@ -137,7 +166,8 @@ fn patience(observed: &Observed, now: Timestamp) -> Duration {
         None => None,
     };
     let Some(since) = since else { return Duration::ZERO };
-    let past = Duration::try_from(now.duration_since(since.0)).unwrap_or_default();
+    let since = touched.map_or(since.0, |touched| touched.max(since.0));
+    let past = Duration::try_from(now.duration_since(since)).unwrap_or_default();
     let patience = if observed.volumes.is_empty() {
         PATIENCE
     } else {
@@ -154,19 +184,6 @@ fn start_ready_at(conditions: &mut [condition::Condition], ready_since: Timestam
         if is_ready {
             ready.last_transition_time = Time(ready_since);
         }
-    }
-}
-
-/// How many clients are connected: as long as nobody has been asked, as many as there were.
-fn connections(observed: &Observed, pod: Option<&PodState>, stored: Option<i64>) -> Option<i64> {
-    let runs = pod.is_some_and(|pod| pod.running && !pod.terminating);
-    match &observed.proxy.observation {
-        _ if !runs => None,
-        None => stored,
-        Some(_) => observed
-            .proxy
-            .connections
-            .and_then(|connections| i64::try_from(connections).ok()),
     }
 }
 
@@ -204,19 +221,14 @@ fn progress(
     instance: Result<&Instance, &Invalid>,
     plan: &Plan,
     error: Option<&ExecuteError>,
-    pod: Option<&PodState>,
-    backends: Option<&Backends>,
-    volumes: Option<&Verdict>,
+    (pod, backends, volumes): (Option<&PodState>, Option<&Backends>, Option<&Verdict>),
+    now: Timestamp,
 ) -> Progress {
     if let Some(progress) = error.and_then(ExecuteError::progress) {
         return progress;
     }
-    if observed.object.meta().deletion_timestamp.is_some() {
-        let message = plan
-            .waiting
-            .clone()
-            .unwrap_or_else(|| "the TiProxy is being deleted".to_owned());
-        return Progress::working(Reason::Leaving, message);
+    if let Some(progress) = drain::departure(observed, plan, now) {
+        return progress;
     }
     let instance = match instance {
         Ok(instance) => instance,
@@ -229,7 +241,7 @@ fn progress(
         return Progress::stalled(Reason::NameConflict, conflict.to_string());
     }
     // A Pod that goes speaks of what was asked for before; calling that stalled would outlive the correction.
-    let stays = pod.filter(|pod| !pod.terminating && !plan.replaces_outdated());
+    let stays = pod.filter(|pod| !pod.terminating && !plan.takes_pod_away());
     let not_bound = volumes.and_then(Verdict::not_bound);
     let problem = stays.and_then(|pod| pod.problem.clone().or_else(|| mount_problem(observed, instance)));
     if let Some(problem) = problem {
@@ -259,14 +271,7 @@ fn progress(
             Some(backends) if backends.status == Status::False => {
                 Progress::working(Reason::BackendsUnavailable, backends.message.clone())
             }
-            _ => Progress::working(
-                Reason::NotReady,
-                format!(
-                    "Pod {} runs and is not ready; TiProxy answers its readiness probe when it has found PD and a \
-                     healthy TiDB",
-                    found.name_any()
-                ),
-            ),
+            _ => Progress::working(Reason::NotReady, unready::words(observed, instance, found, now)),
         },
         (Slot::Ours(found), _) => not_bound.cloned().unwrap_or_else(|| {
             Progress::working(
@@ -284,12 +289,13 @@ fn progress(
 fn serving(
     observed: &Observed,
     instance: Result<&Instance, &Invalid>,
+    plan: &Plan,
     pod: Option<&PodState>,
     backends: Option<&Backends>,
 ) -> Option<Progress> {
     let found = observed.pod.ours()?;
     let is_current = observed.revision_of(found) == Some(instance.ok()?.revision.as_str());
-    let is_leaving = observed.object.meta().deletion_timestamp.is_some();
+    let is_leaving = drain::is_out_of_service(observed, plan);
     let refuses = backends.is_some_and(Backends::refuse_clients);
     (pod?.is_ready() && is_current && !is_leaving && !refuses).then(|| ready(found))
 }

@@ -1,5 +1,6 @@
 //! A TiProxy with its Pod and its `ConfigMap`, for the tests of this module. It begins as it should be: ready.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
@@ -36,7 +37,7 @@ pub(crate) fn tiproxy() -> TiProxy {
         },
         "spec": {
             "cluster": {"name": "basic"}, "subdomain": "web-tiproxy-peer", "version": "v1.3.2",
-            "discovery": {"pdAddrs": ["basic-pd.ns.svc:2379"]},
+            "discovery": {"pdAddrs": ["basic-pd.ns.svc:2379"]}, "drain": {"timeoutSeconds": 0},
         },
     }))
     .unwrap()
@@ -111,6 +112,7 @@ pub(crate) struct Scene {
     pub(crate) config_map: Option<ConfigMap>,
     pub(crate) claims: Vec<PersistentVolumeClaim>,
     pub(crate) paused: bool,
+    pub(crate) suspended: bool,
     pub(crate) failures: u32,
     pub(crate) failed_mounts: Vec<Arc<FailedMount>>,
     pub(crate) location: Option<Labels>,
@@ -147,6 +149,7 @@ impl Scene {
                 .map(|volume| bound(build::volume::claim(&instance, volume)))
                 .collect(),
             paused: false,
+            suspended: false,
             failures: 0,
             failed_mounts: Vec::new(),
             location: None,
@@ -187,6 +190,29 @@ impl Scene {
     pub(crate) fn paused(mut self) -> Self {
         self.paused = true;
         self
+    }
+
+    /// The Cluster asks for its compute to be suspended.
+    pub(crate) fn suspended(mut self) -> Self {
+        self.suspended = true;
+        self
+    }
+
+    /// The spec gives clients a minute, and takes a quarter of a minute of silence for empty.
+    pub(crate) fn drain(self) -> Self {
+        self.object(&json!({"spec": {"drain": {"timeoutSeconds": 60, "quietSeconds": 15}}}))
+    }
+
+    /// The TiProxy is taken away.
+    pub(crate) fn offline(self) -> Self {
+        self.object(&json!({"spec": {"offline": true}}))
+    }
+
+    /// The Pod leaves since so many seconds.
+    pub(crate) fn leaves(self, seconds_ago: i64) -> Self {
+        self.pod(&json!({"metadata": {
+            "labels": {name::LABEL_SERVING: null}, "annotations": {name::ANNOTATION_DRAIN_BEGIN: ago(seconds_ago)},
+        }}))
     }
 
     /// An Event of the kubelet about a volume of the Pod.
@@ -269,10 +295,12 @@ impl Scene {
             pod,
             config_map: Slot::of(self.config_map.clone().map(Arc::new), &uid, mark),
             paused: self.paused,
+            suspended: self.suspended,
             failures: self.failures,
             failed_mounts: self.failed_mounts.clone(),
             location: self.location.clone(),
             proxy: self.proxy.clone(),
+            other_proxies: BTreeMap::new(),
         }
     }
 

@@ -26,6 +26,8 @@ pub struct Answer {
     pub backends: BTreeMap<String, Backend>,
     /// How many sessions could not be moved to another TiDB since it started.
     pub failed_migrations: u64,
+    /// What it calls the configuration that it runs with: another number is another configuration.
+    pub config_checksum: Option<u64>,
 }
 
 /// Whether a TiProxy runs with the configuration in its `ConfigMap`, by what it said of what it runs with.
@@ -55,12 +57,23 @@ pub enum Health {
 impl Health {
     /// What TiProxy answers when it knows no healthy TiDB.
     const NO_BACKEND: &str = "server is not ready";
+    /// The reason that the operator gives when it marks a TiProxy that leaves.
+    pub const MARK: &str = "leaving: tiproxy-operator";
 
     /// Whether it knows no healthy TiDB. An older TiProxy says the same when it is about to end.
     #[must_use]
     pub fn has_no_backend(&self) -> bool {
         match self {
             Self::Unhealthy { reason } => reason.as_deref().is_none_or(|reason| reason == Self::NO_BACKEND),
+            Self::Starting | Self::Healthy => false,
+        }
+    }
+
+    /// Whether it is unhealthy because the operator has marked it as one that leaves.
+    #[must_use]
+    pub fn is_marked(&self) -> bool {
+        match self {
+            Self::Unhealthy { reason } => reason.as_deref() == Some(Self::MARK),
             Self::Starting | Self::Healthy => false,
         }
     }
@@ -200,7 +213,7 @@ mod tests {
             (unhealthy(None), true),
             (unhealthy(Some("server is not ready")), true),
             (unhealthy(Some("server is closing")), false),
-            (unhealthy(Some("draining")), false),
+            (unhealthy(Some(Health::MARK)), false),
         ] {
             assert_eq!(health.has_no_backend(), lacks, "{health:?}");
         }

@@ -1,26 +1,21 @@
 //! Asks all running TiProxies, a bounded number at once.
 
-use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::runtime::reflector::ObjectRef;
-use kube::{Resource, ResourceExt};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::client::{AskError, Client, Endpoint};
-use super::observation::Answer;
-use super::proxies::delay_after;
-use crate::api::{TiProxy, name};
+use super::client::{AskError, Client, Obedience, Said};
+use super::proxies::Heard;
+use super::question::Order;
+use super::schedule::{Attention, Outcome, Schedule};
+use super::target::{Target, Wanted, targets};
+use crate::api::TiProxy;
 use crate::context::Context;
-use crate::instance::build::tls::speaks_tls_on_http;
-use crate::instance::pod_state;
 use crate::metrics::Metrics;
-use crate::ownership;
 use crate::runtime::error_chain::with_sources;
 use crate::runtime::jitter::Jitter;
 use crate::runtime::runner::Queue;
@@ -56,14 +51,17 @@ impl Poller {
                 schedule.follow(&targets, Instant::now());
                 let known: HashSet<String> = targets.iter().map(|target| target.pod_uid.clone()).collect();
                 context.proxies.retain(&known);
-                for target in targets {
-                    if running.len() < MOST_AT_ONCE && schedule.start(&target.pod_uid, Instant::now()) {
-                        running.spawn(self.ask(target));
-                    }
-                }
+                let mut due = schedule.due(targets, Instant::now()).into_iter();
                 let tick = sleep(TICK);
                 tokio::pin!(tick);
                 loop {
+                    while running.len() < MOST_AT_ONCE
+                        && let Some(target) = due.next()
+                    {
+                        if schedule.start(&target.pod_uid, Instant::now()) {
+                            running.spawn(self.ask(&context, target));
+                        }
+                    }
                     tokio::select! {
                         () = &mut tick => break,
                         Some(Ok(asked)) = running.join_next() => self.finish(&context, &queue, &mut schedule, asked),
@@ -74,36 +72,62 @@ impl Poller {
         shutdown.run_until_cancelled(for_ever).await;
     }
 
-    fn ask(&self, target: Target) -> impl Future<Output = Asked> + Send + 'static {
+    fn ask(&self, context: &Context, target: Target) -> impl Future<Output = Asked> + Send + use<> + 'static {
         let client = Arc::clone(&self.client);
+        let fingerprint = target.wanted.as_ref().map(Wanted::fingerprint);
+        let question = context
+            .proxies
+            .question(&target.pod_uid, target.state.leaves, fingerprint.as_deref());
         async move {
             let began = Instant::now();
-            let result = client.ask(target.endpoint).await;
+            let result = client.ask(target.endpoint, &question).await;
+            let took = began.elapsed();
+            let result = result.map(|said| Reply::of(said, &target));
             Asked {
                 target,
+                fingerprint,
                 result,
-                took: began.elapsed(),
+                took,
             }
         }
     }
 
     fn finish(&self, context: &Context, queue: &Queue<TiProxy>, schedule: &mut Schedule, asked: Asked) {
-        let Asked { target, result, took } = asked;
-        let outcome = result.as_ref().map_or_else(AskError::as_str, |_| "ok");
-        self.metrics.proxy_asked(outcome, took);
+        let Asked {
+            target,
+            fingerprint,
+            result,
+            took,
+        } = asked;
+        let label = result.as_ref().map_or_else(AskError::as_str, |_| "ok");
+        self.metrics.proxy_asked(label, took);
         if let Err(error) = &result {
-            tracing::debug!(
-                namespace = target.instance.namespace.as_deref().unwrap_or_default(),
-                name = target.instance.name,
-                address = %target.endpoint.address,
-                error = with_sources(error),
-                "TiProxy does not answer"
-            );
+            tell(&target, error, "TiProxy does not answer");
         }
         let answered = result.is_ok();
-        let is_news = context
+        let reply = result.ok();
+        let unmarked = reply.as_ref().is_some_and(|reply| reply.unmarked);
+        let is_news = context.proxies.record(
+            &target.pod_uid,
+            target.state.leaves,
+            reply.map(|reply| reply.heard),
+            context.clock.now(),
+        );
+        let attention = if target.state.leaves || unmarked {
+            Attention::Urgent
+        } else if context
             .proxies
-            .record(&target.pod_uid, result.ok(), context.clock.now());
+            .is_unsettled(&target.pod_uid, fingerprint.as_deref())
+        {
+            Attention::Settling
+        } else {
+            Attention::Usual
+        };
+        let outcome = Outcome {
+            answered,
+            is_news,
+            attention,
+        };
         if is_news {
             queue.add(target.instance);
         }
@@ -113,190 +137,65 @@ impl Poller {
             self.interval.max(MOST_BACKOFF)
         };
         let spread = |delay: Duration| self.jitter.between(delay / 10 * 9, delay / 10 * 11);
-        schedule.finish(&target.pod_uid, is_news, most, spread, Instant::now());
+        schedule.finish(&target.pod_uid, outcome, most, spread, Instant::now());
     }
-}
-
-/// A TiProxy that can be asked.
-#[derive(Clone, Debug, PartialEq)]
-struct Target {
-    pod_uid: String,
-    instance: ObjectRef<TiProxy>,
-    endpoint: Endpoint,
-    /// A change of it makes the last answer old: whether the kubelet calls the Pod ready, and its configuration.
-    state: (bool, Option<String>),
 }
 
 /// A TiProxy that was asked.
 struct Asked {
     target: Target,
-    result: Result<Answer, AskError>,
+    /// A short name of what it should run with.
+    fingerprint: Option<String>,
+    result: Result<Reply, AskError>,
     took: Duration,
 }
 
-fn targets(context: &Context) -> Vec<Target> {
-    let pods = context.pods.all();
-    pods.iter().filter_map(|pod| target(context, pod)).collect()
+/// What came of it.
+struct Reply {
+    heard: Heard,
+    /// It was told that it stays; what it says of its health is old.
+    unmarked: bool,
 }
 
-fn target(context: &Context, pod: &Pod) -> Option<Target> {
-    if pod.metadata.deletion_timestamp.is_some() || !pod_state::is_running(pod) {
-        return None;
-    }
-    let address: IpAddr = pod.status.as_ref()?.pod_ip.as_deref()?.parse().ok()?;
-    let owner = ownership::controller(pod).filter(|owner| owner.kind == TiProxy::kind(&()))?;
-    let namespace = pod.namespace().unwrap_or_default();
-    let instance = context.instances.get(&namespace, &owner.name)?;
-    if instance.uid().as_deref() != Some(&owner.uid) {
-        return None;
-    }
-    Some(Target {
-        pod_uid: pod.uid()?,
-        endpoint: Endpoint {
-            address: SocketAddr::new(address, instance.spec.template.api_port()),
-            tls: speaks_tls_on_http(&instance.spec),
-        },
-        instance: ObjectRef::from_obj(&*instance),
-        state: (
-            pod_state::is_ready(pod),
-            pod.annotations().get(name::ANNOTATION_CONFIG_HASH).cloned(),
-        ),
-    })
-}
-
-/// Who is asked when.
-#[derive(Debug, Default)]
-struct Schedule(HashMap<String, Entry>);
-
-#[derive(Debug)]
-struct Entry {
-    next: Instant,
-    is_running: bool,
-    /// How many answers in a row were alike.
-    asked: u32,
-    state: (bool, Option<String>),
-}
-
-impl Schedule {
-    /// Takes in who is there. A new one, and one whose state changed, is asked at once.
-    fn follow(&mut self, targets: &[Target], now: Instant) {
-        let known: HashSet<&str> = targets.iter().map(|target| target.pod_uid.as_str()).collect();
-        self.0.retain(|uid, _| known.contains(uid.as_str()));
-        for target in targets {
-            match self.0.get_mut(&target.pod_uid) {
-                Some(entry) if entry.state == target.state => {}
-                Some(entry) => {
-                    entry.next = now;
-                    entry.asked = 0;
-                    entry.state = target.state.clone();
-                }
-                None => {
-                    let entry = Entry {
-                        next: now,
-                        is_running: false,
-                        asked: 0,
-                        state: target.state.clone(),
-                    };
-                    self.0.insert(target.pod_uid.clone(), entry);
-                }
-            }
-        }
-    }
-
-    /// Whether it is due; from then on it is being asked.
-    fn start(&mut self, pod_uid: &str, now: Instant) -> bool {
-        let Some(entry) = self
-            .0
-            .get_mut(pod_uid)
-            .filter(|entry| !entry.is_running && entry.next <= now)
-        else {
-            return false;
-        };
-        // Until the answer is there; a change of its state in between makes it due again.
-        entry.is_running = true;
-        entry.next = now + Duration::from_hours(24);
-        true
-    }
-
-    /// It was asked.
-    fn finish(
-        &mut self,
-        pod_uid: &str,
-        is_news: bool,
-        most: Duration,
-        spread: impl Fn(Duration) -> Duration,
-        now: Instant,
-    ) {
-        if let Some(entry) = self.0.get_mut(pod_uid) {
-            entry.is_running = false;
-            entry.asked = if is_news { 0 } else { entry.asked.saturating_add(1) };
-            entry.next = entry.next.min(now + spread(delay_after(entry.asked, most)));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MOST: Duration = Duration::from_secs(15);
-
-    fn target(pod_uid: &str, is_ready: bool) -> Target {
-        Target {
-            pod_uid: pod_uid.to_owned(),
-            instance: ObjectRef::new("web-0").within("ns"),
-            endpoint: Endpoint {
-                address: "127.0.0.1:3080".parse().unwrap(),
-                tls: false,
+impl Reply {
+    fn of(said: Said, target: &Target) -> Self {
+        let Said {
+            answer,
+            ordered,
+            config,
+        } = said;
+        let mut reply = Self {
+            heard: Heard {
+                answer,
+                has_no_override: false,
+                config: None,
             },
-            state: (is_ready, None),
+            unmarked: false,
+        };
+        match ordered {
+            Some((Order::Unmark, Ok(Obedience::Complies))) => reply.unmarked = true,
+            Some((_, Ok(Obedience::HasNoOverride))) => reply.heard.has_no_override = true,
+            Some((Order::Mark, Ok(Obedience::Complies))) | None => {}
+            Some((_, Err(error))) => tell(target, &error, "TiProxy's health cannot be overridden"),
         }
-    }
-
-    fn after(start: Instant, seconds: u64) -> Instant {
-        start + Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn each_one_is_asked_at_once_then_at_growing_intervals() {
-        let begin = Instant::now();
-        let mut schedule = Schedule::default();
-        let mut asked = Vec::new();
-        for second in 0..60 {
-            let now = after(begin, second);
-            schedule.follow(&[target("a", true)], now);
-            if schedule.start("a", now) {
-                asked.push(second);
-                assert!(!schedule.start("a", after(now, 100)), "it is being asked");
-                schedule.finish("a", second == 0, MOST, |delay| delay, now);
+        match config {
+            // What it says is not kept: there may be secrets in it.
+            Some(Ok(toml)) => {
+                reply.heard.config = target.wanted.as_ref().and_then(|wanted| wanted.compare(&toml));
             }
+            Some(Err(error)) => tell(target, &error, "TiProxy does not say what it runs with"),
+            None => {}
         }
-        assert_eq!(asked, [0, 2, 6, 14, 29, 44, 59]);
+        reply
     }
+}
 
-    #[test]
-    fn a_change_of_the_pod_makes_it_due_also_while_it_is_being_asked() {
-        let begin = Instant::now();
-        let mut schedule = Schedule::default();
-        schedule.follow(&[target("a", false)], begin);
-        assert!(schedule.start("a", begin));
-        schedule.follow(&[target("a", true)], begin);
-        assert!(!schedule.start("a", begin), "one at a time");
-        schedule.finish("a", false, MOST, |delay| delay, begin);
-        assert!(schedule.start("a", begin), "the answer is older than the change");
-        schedule.finish("a", false, MOST, |delay| delay, begin);
-        assert!(!schedule.start("a", begin));
-    }
-
-    #[test]
-    fn who_is_gone_is_forgotten() {
-        let begin = Instant::now();
-        let mut schedule = Schedule::default();
-        schedule.follow(&[target("a", true), target("b", true)], begin);
-        assert!(schedule.start("a", begin));
-        schedule.follow(&[target("b", true)], begin);
-        assert!(!schedule.start("a", begin));
-        schedule.finish("a", true, MOST, |delay| delay, begin);
-        assert_eq!(schedule.0.len(), 1);
-    }
+fn tell(target: &Target, error: &AskError, what: &str) {
+    tracing::debug!(
+        namespace = target.instance.namespace.as_deref().unwrap_or_default(),
+        name = target.instance.name,
+        address = %target.endpoint.address,
+        error = with_sources(error),
+        "{what}"
+    );
 }

@@ -3,11 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::observation::{Answer, ConfigReading, Health, Observation, Reach};
+use super::question::{AskConfig, Question};
 
 /// How often a changed number of connections is told.
 const CONNECTIONS_EVERY: SignedDuration = SignedDuration::from_secs(30);
@@ -27,7 +27,8 @@ pub struct ProxyState {
     pub connections: Option<u64>,
     /// Whether sessions can be moved to another TiDB.
     pub migrations: Migrations,
-    /// Since when no client has been connected and none has connected; `None` when that is not so, or not known.
+    /// Of one that leaves: since when no client has been connected and none has connected; `None` when that is not so,
+    /// or not known. It is never before the Pod was known to leave.
     pub quiet_since: Option<Timestamp>,
     /// Whether it runs with the configuration in its `ConfigMap`; `None` when that has not been compared.
     pub config: Option<ConfigReading>,
@@ -59,10 +60,63 @@ impl Proxies {
             .unwrap_or_default()
     }
 
+    /// How many clients were connected when the TiProxy in the Pod of this UID was asked last, if it answered.
+    #[must_use]
+    pub fn connections(&self, pod_uid: &str) -> Option<u64> {
+        let records = self.records();
+        let observation = records.get(pod_uid)?.state.observation.as_ref()?;
+        observation.answer.as_ref()?.connections
+    }
+
+    /// What TiProxies said, for tests elsewhere.
+    #[cfg(test)]
+    pub(crate) fn of<'a>(answers: impl IntoIterator<Item = (&'a str, Answer)>) -> Self {
+        let proxies = Self::default();
+        for (pod_uid, answer) in answers {
+            let heard = Heard {
+                answer,
+                ..Heard::default()
+            };
+            proxies.record(pod_uid, false, Some(heard), Timestamp::UNIX_EPOCH);
+        }
+        proxies
+    }
+
+    /// What to ask the TiProxy in the Pod of this UID. `wanted` is the fingerprint of what it should run with.
+    pub(super) fn question(&self, pod_uid: &str, leaves: bool, wanted: Option<&str>) -> Question {
+        let records = self.records();
+        let record = records.get(pod_uid);
+        Question {
+            leaves,
+            has_no_override: record.is_some_and(|record| record.has_no_override),
+            config: match (record, wanted) {
+                (_, None) => AskConfig::Never,
+                (Some(record), Some(wanted)) if record.runs_with(wanted) => {
+                    AskConfig::UnlessChecksum(record.compared_checksum)
+                }
+                (_, Some(_)) => AskConfig::Always,
+            },
+        }
+    }
+
     /// Takes what became of an attempt to ask. Returns whether its controller should look again.
-    pub(super) fn record(&self, pod_uid: &str, answer: Option<Answer>, now: Timestamp) -> bool {
+    pub(super) fn record(&self, pod_uid: &str, leaves: bool, heard: Option<Heard>, now: Timestamp) -> bool {
         let mut records = self.records();
-        records.entry(pod_uid.to_owned()).or_default().take(answer, now)
+        records
+            .entry(pod_uid.to_owned())
+            .or_default()
+            .take(leaves, heard, now)
+    }
+
+    /// Whether it is known to run with something else than this.
+    pub(super) fn is_unsettled(&self, pod_uid: &str, wanted: Option<&str>) -> bool {
+        let records = self.records();
+        let record = records
+            .get(pod_uid)
+            .filter(|record| record.state.config.is_some());
+        record
+            .zip(wanted)
+            .is_some_and(|(record, wanted)| !record.runs_with(wanted))
     }
 
     /// Forgets all but these.
@@ -75,11 +129,29 @@ impl Proxies {
     }
 }
 
+/// What was heard of a TiProxy that answered.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heard {
+    /// Its health and its metrics.
+    pub(super) answer: Answer,
+    /// It turned out that its health cannot be overridden.
+    pub(super) has_no_override: bool,
+    /// What it runs with, if it was compared.
+    pub(super) config: Option<ConfigReading>,
+}
+
 /// What is known of one TiProxy, and what it takes to judge the next answer.
 #[derive(Debug, Default)]
 struct Record {
     state: ProxyState,
     failures: u32,
+    leaves: bool,
+    /// Its health cannot be overridden; that is for its version to say, which a Pod keeps.
+    has_no_override: bool,
+    /// The checksum of what it ran with when that was compared.
+    compared_checksum: Option<u64>,
+    /// How many clients had ever connected when none was.
+    quiet_at: Option<u64>,
     connections_told: Option<Timestamp>,
     /// The failed migrations that were seen last.
     failed_migrations: Option<u64>,
@@ -90,12 +162,24 @@ struct Record {
 }
 
 impl Record {
-    fn take(&mut self, answer: Option<Answer>, now: Timestamp) -> bool {
+    fn take(&mut self, leaves: bool, heard: Option<Heard>, now: Timestamp) -> bool {
         let before = self.relevant();
-        if let Some(answer) = answer {
+        self.leaves = leaves;
+        if let Some(Heard {
+            answer,
+            has_no_override,
+            config,
+        }) = heard
+        {
             self.failures = 0;
+            self.has_no_override |= has_no_override;
+            if config.is_some() {
+                self.state.config = config;
+                self.compared_checksum = answer.config_checksum;
+            }
             self.take_migrations(&answer, now);
             self.take_connections(answer.connections, now);
+            self.take_quiet(&answer, now);
             self.state.observation = Some(Observation {
                 at: now,
                 answer: Some(answer),
@@ -105,6 +189,7 @@ impl Record {
             // A single failure is no news.
             if self.failures >= MOST_FAILURES {
                 self.take_connections(None, now);
+                self.take_quiet(&Answer::default(), now);
                 self.state.observation = Some(Observation {
                     at: now,
                     answer: None,
@@ -112,6 +197,22 @@ impl Record {
             }
         }
         before != self.relevant()
+    }
+
+    /// The counter tells whether somebody came and went between two answers, also when one in between failed.
+    fn take_quiet(&mut self, answer: &Answer, now: Timestamp) {
+        let is_quiet = self.leaves && answer.connections == Some(0);
+        let created = answer.created_connections.filter(|_| is_quiet);
+        if created.is_none() || created != self.quiet_at {
+            self.state.quiet_since = created.map(|_| now);
+        }
+        self.quiet_at = created;
+    }
+
+    /// Whether it was seen to run with this.
+    fn runs_with(&self, wanted: &str) -> bool {
+        let config = self.state.config.as_ref();
+        config.is_some_and(|config| config.of == wanted && config.differing.is_empty())
     }
 
     fn take_connections(&mut self, connections: Option<u64>, now: Timestamp) {
@@ -164,6 +265,11 @@ impl Record {
             answer: answer.map(|answer| (answer.health.clone(), answer.reach())),
             connections: self.state.connections,
             migrations: self.state.migrations,
+            config: self.state.config.clone(),
+            leaving: self.leaves.then(|| Leaving {
+                has_connections: answer.map(|answer| answer.connections != Some(0)),
+                is_quiet: self.state.quiet_since.is_some(),
+            }),
         }
     }
 }
@@ -174,14 +280,15 @@ struct Relevant {
     answer: Option<(Health, Reach)>,
     connections: Option<u64>,
     migrations: Migrations,
+    config: Option<ConfigReading>,
+    leaving: Option<Leaving>,
 }
 
-/// How long to wait before a TiProxy is asked again, when its last `asked` answers were alike: often at first, since
-/// something has just changed, then every `interval`.
-pub(super) fn delay_after(asked: u32, interval: Duration) -> Duration {
-    const FIRST: Duration = Duration::from_secs(2);
-    let delay = FIRST.saturating_mul(2_u32.saturating_pow(asked));
-    delay.min(interval)
+/// What matters of one that leaves.
+#[derive(PartialEq)]
+struct Leaving {
+    has_connections: Option<bool>,
+    is_quiet: bool,
 }
 
 #[cfg(test)]
@@ -202,10 +309,18 @@ mod tests {
         }
     }
 
+    fn heard(answer: Option<Answer>) -> Option<Heard> {
+        let answer = answer?;
+        Some(Heard {
+            answer,
+            ..Heard::default()
+        })
+    }
+
     #[test]
     fn only_what_decisions_depend_on_calls_the_controller() {
         let mut record = Record::default();
-        let mut take = |answer: Option<Answer>, second: i64| record.take(answer, at(second));
+        let mut take = |answer: Option<Answer>, second: i64| record.take(false, heard(answer), at(second));
         assert!(take(Some(answer(1, 0)), 0), "the first answer");
         assert!(!take(Some(answer(1, 0)), 1), "the same again");
         let mut more = answer(1, 0);
@@ -246,12 +361,12 @@ mod tests {
             (31, 8, Some(8)),
             (70, 9, Some(9)),
         ] {
-            record.take(Some(answer(connections, 0)), at(second));
+            record.take(false, heard(Some(answer(connections, 0))), at(second));
             assert_eq!(record.state.connections, told, "{second}");
         }
-        record.take(None, at(110));
+        record.take(false, None, at(110));
         assert_eq!(record.state.connections, Some(9), "one failure says nothing");
-        record.take(None, at(111));
+        record.take(false, None, at(111));
         assert_eq!(record.state.connections, None);
     }
 
@@ -273,7 +388,7 @@ mod tests {
             (1430, 1, Working),
             (1500, 0, Working),
         ] {
-            record.take(Some(answer(0, failed)), at(second));
+            record.take(false, heard(Some(answer(0, failed))), at(second));
             assert_eq!(record.state.migrations, expected, "{second}");
         }
     }
@@ -309,7 +424,7 @@ mod tests {
             (340, 6, true, Unknown),
             (370, 5, true, Failing),
         ] {
-            record.take(Some(with(connections, fits)), at(second));
+            record.take(false, heard(Some(with(connections, fits))), at(second));
             assert_eq!(record.state.migrations, expected, "{second}");
         }
     }
@@ -318,21 +433,124 @@ mod tests {
     fn proxies_are_known_until_their_pods_are_gone() {
         let proxies = Proxies::default();
         assert_eq!(proxies.get("a"), ProxyState::default());
-        assert!(proxies.record("a", Some(answer(1, 0)), at(0)));
-        assert!(proxies.record("b", Some(answer(2, 0)), at(0)));
+        assert!(proxies.record("a", false, heard(Some(answer(1, 0))), at(0)));
+        assert!(proxies.record("b", false, heard(Some(answer(2, 0))), at(0)));
         proxies.retain(&HashSet::from(["b".to_owned()]));
         assert_eq!(proxies.get("a"), ProxyState::default());
         assert_eq!(proxies.get("b").connections, Some(2));
     }
+    /// Which answers of one that leaves lead to which time since when it is quiet.
+    #[test]
+    fn one_that_leaves_is_quiet_while_nobody_is_there_and_nobody_comes() {
+        let said = |connections, created| {
+            Some(Answer {
+                connections,
+                created_connections: created,
+                ..Answer::default()
+            })
+        };
+        let (none, one) = (Some(0), Some(1));
+        let mut record = Record::default();
+        for (second, leaves, answer, quiet_since, is_news) in [
+            (0, false, said(none, Some(4)), None, true),
+            (10, false, said(none, Some(4)), None, false),
+            // It counts from the first answer that is known to be from its leave.
+            (20, true, said(none, Some(4)), Some(20), true),
+            (21, true, said(none, Some(4)), Some(20), false),
+            // Somebody came and went.
+            (22, true, said(none, Some(5)), Some(22), false),
+            // Somebody is there.
+            (23, true, said(one, Some(6)), None, true),
+            (24, true, said(Some(2), Some(7)), None, false),
+            (25, true, said(none, Some(7)), Some(25), true),
+            // One failure does not make it anew, whether somebody came meanwhile or not.
+            (26, true, None, Some(25), false),
+            (29, true, said(none, Some(7)), Some(25), false),
+            (30, true, None, Some(25), false),
+            (33, true, said(none, Some(8)), Some(33), false),
+            // It is out of reach.
+            (34, true, None, Some(33), false),
+            (37, true, None, None, true),
+            (40, true, said(none, Some(8)), Some(40), true),
+            // A process that has just started.
+            (41, true, said(none, Some(0)), Some(41), false),
+            (42, true, said(none, Some(0)), Some(41), false),
+            // It does not say.
+            (43, true, said(None, Some(0)), None, true),
+            (44, true, said(none, None), None, true),
+            (45, true, said(none, Some(0)), Some(45), true),
+            // It stays after all.
+            (46, false, said(none, Some(0)), None, true),
+            (47, false, said(one, Some(1)), None, false),
+        ] {
+            let before = record.state.connections;
+            let news = record.take(leaves, heard(answer), at(second));
+            assert_eq!(record.state.quiet_since, quiet_since.map(at), "{second}");
+            // The number itself has its own pace.
+            if before == record.state.connections {
+                assert_eq!(news, is_news, "{second}");
+            }
+        }
+    }
 
     #[test]
-    fn a_change_is_followed_closely_and_rest_at_leisure() {
-        let interval = Duration::from_secs(15);
-        let delays: Vec<u64> = (0..6)
-            .map(|asked| delay_after(asked, interval).as_secs())
-            .collect();
-        assert_eq!(delays, [2, 4, 8, 15, 15, 15]);
-        assert_eq!(delay_after(u32::MAX, interval), interval);
-        assert_eq!(delay_after(0, Duration::from_secs(1)), Duration::from_secs(1));
+    fn the_configuration_is_asked_for_until_it_is_the_wanted_one() {
+        let proxies = Proxies::default();
+        let said = |checksum, config: Option<(&str, &[&str])>| {
+            Some(Heard {
+                answer: Answer {
+                    config_checksum: Some(checksum),
+                    ..Answer::default()
+                },
+                config: config.map(|(of, differing)| ConfigReading {
+                    of: of.to_owned(),
+                    differing: differing.iter().map(|key| (*key).to_owned()).collect(),
+                }),
+                ..Heard::default()
+            })
+        };
+        let ask = |wanted| proxies.question("a", false, wanted).config;
+        let unsettled = |wanted| proxies.is_unsettled("a", wanted);
+        assert_eq!((ask(None), ask(Some("1"))), (AskConfig::Never, AskConfig::Always));
+        assert!(!unsettled(Some("1")), "nothing is known yet");
+        proxies.record("a", false, said(7, None), at(0));
+        assert_eq!(ask(Some("1")), AskConfig::Always, "it did not say");
+        assert!(!unsettled(Some("1")));
+        assert!(proxies.record("a", false, said(7, Some(("1", &[]))), at(1)));
+        assert_eq!(ask(Some("1")), AskConfig::UnlessChecksum(Some(7)));
+        assert!(!unsettled(Some("1")) && unsettled(Some("2")) && !unsettled(None));
+        assert!(!proxies.record("a", false, said(8, None), at(2)));
+        assert_eq!(
+            ask(Some("1")),
+            AskConfig::UnlessChecksum(Some(7)),
+            "still to be read"
+        );
+        assert_eq!(ask(Some("2")), AskConfig::Always);
+        assert!(proxies.record("a", false, said(8, Some(("2", &["log.level"]))), at(3)));
+        assert_eq!(ask(Some("2")), AskConfig::Always);
+        assert!(unsettled(Some("2")));
+        assert!(!proxies.record("a", false, said(8, Some(("2", &["log.level"]))), at(4)));
+        assert!(proxies.record("a", false, said(9, Some(("2", &[]))), at(5)));
+        assert_eq!(ask(Some("2")), AskConfig::UnlessChecksum(Some(9)));
+        // What is known stays while it does not answer.
+        proxies.record("a", false, None, at(6));
+        proxies.record("a", false, None, at(7));
+        assert!(proxies.get("a").config.is_some());
+    }
+
+    #[test]
+    fn that_health_cannot_be_overridden_is_found_out_once() {
+        let proxies = Proxies::default();
+        let has_no_override = || proxies.question("a", true, None).has_no_override;
+        assert!(!has_no_override());
+        let found = Heard {
+            has_no_override: true,
+            ..Heard::default()
+        };
+        proxies.record("a", true, Some(found), at(0));
+        assert!(has_no_override());
+        proxies.record("a", true, heard(Some(Answer::default())), at(1));
+        assert!(has_no_override());
+        assert!(!proxies.question("b", true, None).has_no_override);
     }
 }

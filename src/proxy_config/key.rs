@@ -187,8 +187,9 @@ impl Kind {
     /// Whether two values mean the same to TiProxy: `0` and `0.0`, `"60s"` and `"1m"`.
     pub(super) fn same(self, left: &Value, right: &Value) -> bool {
         match self {
-            Self::Float { .. } | Self::FloatAboveOne => number(left) == number(right),
-            Self::Duration => nanoseconds(left) == nanoseconds(right),
+            Self::Float { .. } | Self::FloatAboveOne | Self::Duration => {
+                self.number(left) == self.number(right)
+            }
             Self::LogLevel => left.as_text().map(str::to_lowercase) == right.as_text().map(str::to_lowercase),
             Self::Boolean
             | Self::Integer { .. }
@@ -205,6 +206,30 @@ impl Kind {
             | Self::BackendClusters
             | Self::Labels
             | Self::Anything => left == right,
+        }
+    }
+
+    /// The number that a value stands for, of a kind whose values are compared as numbers.
+    pub(super) fn number(&self, value: &Value) -> Option<f64> {
+        match self {
+            Self::Float { .. } | Self::FloatAboveOne => number(value),
+            Self::Duration => nanoseconds(value),
+            Self::Boolean
+            | Self::Integer { .. }
+            | Self::IntegerOrZero { .. }
+            | Self::Text
+            | Self::OneOf(_)
+            | Self::Preferably(_)
+            | Self::LogLevel
+            | Self::DurationText
+            | Self::TlsVersion
+            | Self::Texts
+            | Self::NonEmptyTexts
+            | Self::Networks
+            | Self::PortRange
+            | Self::BackendClusters
+            | Self::Labels
+            | Self::Anything => None,
         }
     }
 }

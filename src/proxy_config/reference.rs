@@ -12,6 +12,12 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/configur
 /// With this variable the test writes the page instead of comparing it.
 const WRITE: &str = "TIPROXY_OPERATOR_WRITE_REFERENCE";
 
+/// The versions that are asked for what they run with.
+const V1_3: &str = "v1.3.2";
+const V26: &str = "v26.3.1";
+/// Keys that fields set, and whose change a running TiProxy takes over.
+const FOLLOWED_FIELDS: [&str; 3] = ["labels", "balance.label-name", "enable-traffic-replay"];
+
 /// The sections as they stand on the page, with what is said before their table.
 const SECTIONS: &[(&str, &str)] = &[
     ("proxy", ""),
@@ -45,9 +51,15 @@ fn page() -> String {
          - At most {} KiB, and tables and arrays at most {MAX_NESTING} deep in one another.\n\
          - TOML 1.1 is read, and TOML 1.0 is written, which every TiProxy understands.\n\
          \n\
-         *A change* tells what TiProxy needs to take a new value over: `reload` (the running process takes it over), \
-         `new\nconnections` (connections made afterwards have it), or `new Pod` (it is read once, at the start). This \
-         version of the\noperator replaces the Pod for each of them; see `UnsupportedFields`.\n",
+         *A change* tells what the operator does for a new value: `reload` (the running process takes it over), `new\nconnections` \
+         (it does, and connections made afterwards have it), `new Pod` (it is read once, at the start), or `nothing` \
+         (it has no\neffect). A key that is removed goes back to its default in the same way. Where several keys change, \
+         one that needs a new Pod\ndecides. Keys that no known TiProxy reads ask for nothing. With \
+         `updateStrategy.config: Restart`, `reload` and `new\nconnections` ask for a new Pod as well.\n\
+         \n\
+         *In effect afterwards* names the versions that were asked for what they run with after a change, the way back, and the\nremoval \
+         of the key: {V1_3} and {V26}, each by the process that had run before or by a new one, as the column before \
+         says.\nThe test is `tests/standin/tests/conformance/key.rs`; a version that is not named does not know the key.\n",
         MAX_CONFIG_BYTES / 1024,
     );
     for (section, text) in SECTIONS {
@@ -57,7 +69,7 @@ fn page() -> String {
         if !text.is_empty() {
             let _ = write!(page, "{text}\n\n");
         }
-        page.push_str("| Key | Takes | Default | A change | TiProxy | Notes |\n|---|---|---|---|---|---|\n");
+        page.push_str("| Key | Takes | Default | A change | In effect afterwards | TiProxy | Notes |\n|---|---|---|---|---|---|---|\n");
         for key in keys {
             let _ = writeln!(page, "{}", row(key));
         }
@@ -75,12 +87,30 @@ fn section_of(key: &Key) -> &'static str {
     key.path.split_once('.').map_or(key.path, |(section, _)| section)
 }
 
-fn row(key: &Key) -> String {
-    let effect = match key.effect {
+/// What a change of the key asks for, by way of the field that sets it if one does.
+fn change(key: &Key) -> &'static str {
+    let by_field = key.managed.is_some() && !FOLLOWED_FIELDS.contains(&key.path);
+    match key.effect {
+        _ if key.ineffective.is_some() => "nothing",
+        Effect::Start => "new Pod",
+        Effect::Hot | Effect::NewConnections if by_field => "new Pod",
         Effect::Hot => "reload",
         Effect::NewConnections => "new connections",
-        Effect::Start => "new Pod",
-    };
+    }
+}
+
+/// The versions in which the new value was found.
+fn in_effect(key: &Key) -> String {
+    let knows = |version: &&str| key.since.is_in(version) == Some(true);
+    let versions: Vec<&str> = [V1_3, V26].into_iter().filter(knows).collect();
+    if versions.is_empty() || key.ineffective.is_some() {
+        "—".to_owned()
+    } else {
+        versions.join(", ")
+    }
+}
+
+fn row(key: &Key) -> String {
     let versions = if key.since == Since::V1_0 {
         "all"
     } else {
@@ -97,10 +127,12 @@ fn row(key: &Key) -> String {
     let note = Some(key.note.to_owned()).filter(|note| !note.is_empty());
     let notes: Vec<String> = [managed, ineffective, note].into_iter().flatten().collect();
     format!(
-        "| `{}` | {} | `{}` | {effect} | {versions} | {} |",
+        "| `{}` | {} | `{}` | {} | {} | {versions} | {} |",
         key.path,
         key.kind.allowed(),
         key.default,
+        change(key),
+        in_effect(key),
         notes.join(" "),
     )
 }

@@ -15,6 +15,7 @@ mod api;
 mod backends;
 mod behaviour;
 mod budget;
+mod clients;
 #[path = "../tls/combination.rs"]
 mod combination;
 mod crash;

@@ -11,6 +11,13 @@ pub(crate) enum Deletion {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub(crate) enum Begin {
+    Unreadable,
+    /// So many seconds from now.
+    In(i64),
+}
+
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Event {
     /// The operator looks at caches that are so many states old, and crashes before this write.
     Reconcile {
@@ -46,6 +53,23 @@ pub(crate) enum Event {
     Volumes(u8),
     Retain(bool),
     Pause(bool),
+    Suspend(bool),
+    /// The group takes the TiProxy away, or keeps it after all.
+    Offline(bool),
+    /// How long clients have to leave, by a short list.
+    Drain(u8),
+    /// So many clients are connected; they stay until this comes again.
+    Clients(u64),
+    /// Whether TiProxy's API can be reached.
+    Reach(bool),
+    /// TiProxy is asked.
+    Poll,
+    /// The container ends, and waits to be started again.
+    Crash,
+    /// Somebody writes a begin of the leave on the Pod, or takes it away.
+    Begin(Option<Begin>),
+    /// Somebody puts the serving label on the Pod, or takes it away.
+    Serve(bool),
     Version(u8),
     InPlace(u8),
     Metadata(u8),
@@ -68,10 +92,28 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         Just(name::LABEL_CLUSTER),
         Just("app.kubernetes.io/name")
     ];
+    let begin = prop_oneof![
+        Just(None),
+        Just(Some(Begin::Unreadable)),
+        (-700..7000_i64).prop_map(|seconds| Some(Begin::In(seconds))),
+    ];
+    let leave = prop_oneof![
+        3 => any::<bool>().prop_map(Event::Suspend),
+        8 => any::<bool>().prop_map(Event::Offline),
+        4 => (0..5_u8).prop_map(Event::Drain),
+        6 => (0..3_u64).prop_map(Event::Clients),
+        2 => any::<bool>().prop_map(Event::Reach),
+        12 => Just(Event::Poll),
+        2 => Just(Event::Crash),
+        2 => begin.prop_map(Event::Begin),
+        2 => any::<bool>().prop_map(Event::Serve),
+    ];
     prop_oneof![
+        40 => leave,
         40 => ([lag(), lag(), lag(), lag()], crash).prop_map(|(lags, crash)| Event::Reconcile { lags, crash }),
         1 => Just(Event::Restart),
         6 => (1..400_u64).prop_map(Event::Advance),
+        6 => (1..20_u64).prop_map(Event::Advance),
         10 => Just(Event::Run),
         10 => Just(Event::Ready),
         3 => Just(Event::Unready),

@@ -18,6 +18,7 @@
 )]
 
 mod event;
+mod proxy;
 mod state;
 mod world;
 
@@ -49,12 +50,12 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn rules_hold_and_the_goal_is_reached(events in prop::collection::vec(event(), 0..80)) {
+    fn rules_hold_and_the_goal_is_reached(events in prop::collection::vec(event(), 0..120)) {
         run(true, &events);
     }
 
     #[test]
-    fn the_goal_is_reached_from_anywhere(events in prop::collection::vec(event(), 0..80)) {
+    fn the_goal_is_reached_from_anywhere(events in prop::collection::vec(event(), 0..120)) {
         run(false, &events);
     }
 }

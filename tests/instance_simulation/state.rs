@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 use tiproxy_operator::api::{TiProxy, name};
 use tiproxy_operator::runtime::write::Target;
@@ -24,6 +24,7 @@ pub(crate) struct State {
     /// The claims that each Pod mounts, by its UID.
     pub(crate) mounts: BTreeMap<String, BTreeSet<String>>,
     pub(crate) cluster_paused: bool,
+    pub(crate) cluster_suspended: bool,
     last_id: u64,
 }
 
@@ -166,10 +167,14 @@ impl State {
         &mut self,
         target: &Target,
         version_too: bool,
+        grace_period_seconds: Option<u32>,
         now: Timestamp,
     ) -> Result<(), Refused> {
+        let grace = i64::from(grace_period_seconds.unwrap_or(30));
         self.change_pod(target, version_too, |pod| {
-            pod.metadata.deletion_timestamp.get_or_insert(Time(now));
+            let end = Time(now + SignedDuration::from_secs(grace));
+            pod.metadata.deletion_timestamp.get_or_insert(end);
+            pod.metadata.deletion_grace_period_seconds.get_or_insert(grace);
         })
     }
 

@@ -1,6 +1,9 @@
 //! A TiProxy, its Pod, its `ConfigMap` and its claims, and all that happens to them: the operator at work on views of its own,
 //! kubelets, the garbage collector, users.
 
+mod goal;
+mod rules;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,17 +17,19 @@ use tiproxy_operator::api::group::VolumeRetention;
 use tiproxy_operator::api::{TiProxy, TiProxyStatus, name};
 use tiproxy_operator::instance::build::owner_reference;
 use tiproxy_operator::instance::claim_state::{Binding, ClaimState};
+use tiproxy_operator::instance::drain;
 use tiproxy_operator::instance::observe::{Observed, ObservedVolume, claim_slot};
+use tiproxy_operator::instance::plan::leave::{Cause, End, cause};
 use tiproxy_operator::instance::plan::{Action, DeleteReason, Plan, delete_rule, plan};
-use tiproxy_operator::instance::pod_state::PodState;
+use tiproxy_operator::instance::pod_state::{PodState, is_running};
 use tiproxy_operator::instance::status::status;
 use tiproxy_operator::instance::validate::{Instance, Invalid, validate};
 use tiproxy_operator::instance::volume::retention;
 use tiproxy_operator::ownership::Slot;
 use tiproxy_operator::problem::ExecuteError;
-use tiproxy_operator::proxy_api::ProxyState;
 
-use crate::event::{Deletion, Event};
+use crate::event::{Begin, Deletion, Event};
+use crate::proxy::Proxy;
 use crate::state::{INSTANCE, POD, Refused, State, belongs, controller, has_ended, is_watched, phase};
 
 /// How far back the operator's watches of each kind are.
@@ -47,6 +52,10 @@ pub(crate) struct World {
     revisions: BTreeMap<String, String>,
     /// UIDs of Pods that were orphaned on purpose.
     orphaned: BTreeSet<String>,
+    /// The process in the Pod.
+    proxy: Proxy,
+    /// UIDs of Pods whose label or begin somebody has changed by hand.
+    vandalised: BTreeSet<String>,
 }
 
 /// What one pass did.
@@ -114,6 +123,8 @@ impl World {
             sees_own_writes,
             revisions: BTreeMap::new(),
             orphaned: BTreeSet::new(),
+            proxy: Proxy::default(),
+            vandalised: BTreeSet::new(),
         };
         world.happen(&Event::Recreate);
         world
@@ -150,17 +161,16 @@ impl World {
             }
             Event::Restart => self.restart(),
             Event::Advance(seconds) => self.advance(Duration::from_secs(seconds)),
-            Event::Run => {
-                if self.is_mountable() {
-                    self.become_phase("Pending", json!({"phase": "Running"}));
-                }
-            }
+            Event::Run => self.run(),
             Event::Ready => self.become_ready(),
-            Event::Unready => self.touch_pod(|pod| {
-                if phase(pod) == "Running" {
-                    set_status(pod, json!({"phase": "Running"}));
-                }
-            }),
+            Event::Unready => {
+                let since = self.proxy.started;
+                self.touch_pod(|pod| {
+                    if is_running(pod) {
+                        set_status(pod, running(since));
+                    }
+                });
+            }
             Event::Evict => self.touch_pod(|pod| {
                 set_status(
                     pod,
@@ -214,6 +224,15 @@ impl World {
             | Event::Volumes(_)
             | Event::Retain(_) => self.happen_to_volumes(event),
             Event::RemoveForeign => self.remove_foreign(),
+            Event::Suspend(_)
+            | Event::Offline(_)
+            | Event::Drain(_)
+            | Event::Clients(_)
+            | Event::Reach(_)
+            | Event::Poll
+            | Event::Crash
+            | Event::Begin(_)
+            | Event::Serve(_) => self.happen_to_clients(event),
             Event::Pause(paused) => self.write(|state| state.cluster_paused = paused),
             Event::Version(version) => self.write(|state| {
                 state.touch_instance(|instance| {
@@ -240,6 +259,80 @@ impl World {
                 });
             }),
             Event::Recreate => self.recreate(),
+        }
+    }
+
+    fn happen_to_clients(&mut self, event: &Event) {
+        let now = self.now;
+        match *event {
+            Event::Suspend(suspended) => self.write(|state| state.cluster_suspended = suspended),
+            Event::Offline(offline) => self.write(|state| {
+                state.touch_instance(|instance| instance.spec.offline = offline.then_some(true));
+            }),
+            Event::Drain(which) => self.write(|state| {
+                let drain = serde_json::from_value(drain_of(which)).expect("a drain");
+                state.touch_instance(|instance| instance.spec.template.drain = drain);
+            }),
+            Event::Clients(clients) => self.proxy.serve(clients),
+            Event::Reach(reachable) => self.proxy.reachable = reachable,
+            Event::Poll => {
+                if let Some(uid) = self
+                    .pod()
+                    .filter(|pod| is_running(pod))
+                    .and_then(ResourceExt::uid)
+                {
+                    self.proxy.ask(&uid, now);
+                }
+            }
+            Event::Crash => {
+                if self.pod().is_some_and(is_running) {
+                    self.proxy.serve(0);
+                    let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+                    self.touch_pod(|pod| {
+                        set_status(
+                            pod,
+                            json!({"phase": "Running", "containerStatuses": [container(&waiting)]}),
+                        )
+                    });
+                }
+            }
+            Event::Begin(begin) => {
+                self.vandalised.extend(self.pod().and_then(ResourceExt::uid));
+                self.touch_pod(|pod| {
+                    let annotations = pod.annotations_mut();
+                    let text = match begin {
+                        None => {
+                            annotations.remove(name::ANNOTATION_DRAIN_BEGIN);
+                            return;
+                        }
+                        Some(Begin::Unreadable) => "soon".to_owned(),
+                        Some(Begin::In(seconds)) => (now + SignedDuration::from_secs(seconds)).to_string(),
+                    };
+                    annotations.insert(name::ANNOTATION_DRAIN_BEGIN.to_owned(), text);
+                });
+            }
+            Event::Serve(serving) => {
+                self.vandalised.extend(self.pod().and_then(ResourceExt::uid));
+                self.touch_pod(|pod| {
+                    let labels = pod.labels_mut();
+                    if serving {
+                        labels.insert(name::LABEL_SERVING.to_owned(), "true".to_owned());
+                    } else {
+                        labels.remove(name::LABEL_SERVING);
+                    }
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// The kubelet starts what is to run, or starts it again.
+    fn run(&mut self) {
+        let may = |pod: &Pod| !has_ended(pod) && !is_running(pod);
+        if self.is_mountable() && self.pod().is_some_and(may) {
+            self.proxy.start(self.now);
+            let since = self.now;
+            self.touch_pod(|pod| set_status(pod, running(since)));
         }
     }
 
@@ -324,11 +417,10 @@ impl World {
     }
 
     fn become_ready(&mut self) {
-        let ready = json!({
-            "phase": "Running",
-            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": Time(self.now)}],
-        });
-        let may = |pod: &Pod| phase(pod) == "Running" && !PodState::of(pod).is_ready();
+        let mut ready = running(self.proxy.started);
+        ready["conditions"] =
+            json!([{"type": "Ready", "status": "True", "lastTransitionTime": Time(self.now)}]);
+        let may = |pod: &Pod| is_running(pod) && !PodState::of(pod).is_ready();
         if self.pod().is_some_and(may) {
             self.become_phase("Running", ready);
         }
@@ -462,13 +554,18 @@ impl World {
                 .cloned()
                 .map(Arc::new)
                 .collect(),
-            pod: Slot::of(pod.map(Arc::new), &uid, mark),
             config_map: Slot::of(config_map.map(Arc::new), &uid, mark),
             paused: self.state().cluster_paused,
             failures: self.failures,
             failed_mounts: Vec::new(),
             location,
-            proxy: ProxyState::default(),
+            suspended: self.state().cluster_suspended,
+            proxy: pod
+                .as_ref()
+                .map(|pod| self.proxy.told(&pod.uid().unwrap_or_default()))
+                .unwrap_or_default(),
+            other_proxies: BTreeMap::new(),
+            pod: Slot::of(pod.map(Arc::new), &uid, mark),
             object,
         })
     }
@@ -478,7 +575,7 @@ impl World {
         let observed = self.observe(lags)?;
         let instance = validate(&observed.object);
         let plan = plan(&observed, instance.as_ref(), self.now);
-        check_plan(&observed, instance.as_ref(), &plan, self.now);
+        rules::check_plan(&observed, instance.as_ref(), &plan, self.now);
         let mut wrote = false;
         let mut pending = None;
         let mut error = None;
@@ -642,7 +739,10 @@ impl World {
                 target,
                 grace_period_seconds,
                 ..
-            } => state.delete_pod(target, delete_rule(*grace_period_seconds).resource_version, now),
+            } => {
+                let rule = delete_rule(*grace_period_seconds);
+                state.delete_pod(target, rule.resource_version, rule.grace_period_seconds, now)
+            }
         };
         if result == Err(Refused) {
             return Err(self.refused(&uid, action));
@@ -722,130 +822,8 @@ impl World {
         None
     }
 
-    /// Whether a write that the API server accepts may be done, judged by what is true and not by what was seen.
-    fn check_write(&self, observed: &Observed, instance: Option<&Instance>, action: &Action) {
-        let state = self.state();
-        let uid = observed.object.uid().unwrap_or_default();
-        let pod = state.pods.get(POD);
-        let left = state.names_of_pods(&uid);
-        match action {
-            Action::AddFinalizer => {}
-            Action::RemoveFinalizer => {
-                let orphaning = observed.object.finalizers().iter().any(|found| found == "orphan");
-                assert!(
-                    left.is_empty() || orphaning || !self.sees_own_writes,
-                    "{left:?} would be left behind"
-                );
-                assert!(observed.object.metadata.deletion_timestamp.is_some());
-                let is_kept = retention(&observed.object.spec) == VolumeRetention::Retain;
-                let claims = state.names_of_claims(&uid);
-                assert!(
-                    claims.is_empty() || !is_kept || orphaning || !self.sees_own_writes,
-                    "{claims:?} would be lost"
-                );
-            }
-            Action::CreateClaim(claim) => {
-                let is_kept = retention(&observed.object.spec) == VolumeRetention::Retain;
-                assert_eq!(belongs(&**claim, &uid), !is_kept);
-            }
-            Action::PatchClaim { target, .. } => {
-                self.check_claim(&uid, &target.name);
-            }
-            Action::ChangeClaim { target, spec } => {
-                let found = self.check_claim(&uid, &target.name);
-                assert_eq!(found.binding, Binding::Bound);
-                assert_eq!(found.requested.expect("a size").0, "1Gi", "{spec}");
-            }
-            Action::DeleteClaim(target) => {
-                let found = state.claims.get(&target.name).expect("what is deleted");
-                assert!(belongs(found, &uid), "a foreign or kept claim is deleted");
-                assert_eq!(retention(&observed.object.spec), VolumeRetention::Delete);
-                let mut volumes = observed.object.spec.template.volumes.iter().flatten();
-                assert!(
-                    !volumes.any(|volume| name::volume_claim(&volume.name, POD) == target.name),
-                    "a claim of the spec is deleted"
-                );
-            }
-            Action::AdoptConfigMap(_) => {
-                let found = state.config_maps.get(POD).expect("what is adopted");
-                assert!(controller(found).is_none() && is_watched(found));
-            }
-            Action::AdoptPod(_) => {
-                let found = pod.expect("what is adopted");
-                assert!(controller(found).is_none() && is_watched(found));
-            }
-            Action::CreateConfigMap(config_map) => self.check_config_map(&uid, config_map),
-            Action::ReplaceConfigMap(config_map) => {
-                let found = state.config_maps.get(POD).expect("what is replaced");
-                assert!(belongs(found, &uid), "a foreign ConfigMap is written to");
-                let unseen = pod.filter(|pod| matches!(observed.pod, Slot::Absent) && belongs(*pod, &uid));
-                assert!(
-                    unseen.is_none(),
-                    "a Pod that was not seen loses its configuration"
-                );
-                self.check_config_map(&uid, config_map);
-            }
-            Action::DeleteConfigMap(_) => {
-                let found = state.config_maps.get(POD).expect("what is deleted");
-                assert!(belongs(found, &uid), "a foreign ConfigMap is deleted");
-                assert!(
-                    left.is_empty() || !self.sees_own_writes,
-                    "{left:?} would lose its configuration"
-                );
-                assert!(observed.object.metadata.deletion_timestamp.is_some());
-            }
-            Action::CreatePod(pod) => {
-                assert!(left.is_empty(), "a second Pod beside {left:?}");
-                assert!(belongs(&pod.object, &uid) && pod.object.name_any() == POD);
-                assert!(observed.object.metadata.deletion_timestamp.is_none());
-            }
-            // A patch carries the UID only: it may meet a Pod of ours that was orphaned meanwhile.
-            Action::PatchPod { .. } => {
-                assert!(pod.is_some_and(|pod| belongs(pod, &uid) || self.is_orphan(pod)));
-            }
-            Action::DeletePod { why, .. } => {
-                let pod = pod.expect("what is deleted");
-                self.check_delete(observed, instance, pod, *why);
-            }
-        }
-    }
-
-    /// A claim that is written to is the TiProxy's, or one that is kept.
-    fn check_claim(&self, uid: &str, name: &str) -> ClaimState {
-        let found = self.state().claims.get(name).expect("what is changed");
-        let is_kept = controller(found).is_none() && is_watched(found);
-        assert!(belongs(found, uid) || is_kept, "a foreign claim is written to");
-        ClaimState::of(found)
-    }
-
-    /// The configuration never changes under a Pod of another revision.
-    fn check_config_map(&self, uid: &str, config_map: &ConfigMap) {
-        let revision = revision_label(config_map);
-        for pod in self.state().pods.values().filter(|pod| belongs(*pod, uid)) {
-            let of_pod = self.revisions.get(&pod.uid().unwrap_or_default());
-            assert!(
-                of_pod == Some(&revision) || !self.sees_own_writes,
-                "the ConfigMap of {revision} is written under a Pod of {of_pod:?}"
-            );
-        }
-    }
-
-    fn check_delete(&self, observed: &Observed, instance: Option<&Instance>, pod: &Pod, why: DeleteReason) {
-        let uid = observed.object.uid().unwrap_or_default();
-        let pod_uid = pod.uid().unwrap_or_default();
-        assert!(belongs(pod, &uid), "a foreign or orphaned Pod is deleted");
-        match why {
-            DeleteReason::Deleted => assert!(observed.object.metadata.deletion_timestamp.is_some()),
-            DeleteReason::Failed => assert!(has_ended(pod), "a Pod that runs is deleted as ended"),
-            DeleteReason::Outdated => {
-                let wanted = &instance.expect("a valid TiProxy").revision;
-                assert_ne!(
-                    self.revisions.get(&pod_uid),
-                    Some(wanted),
-                    "an up-to-date Pod is replaced"
-                );
-            }
-        }
+    fn is_vandalised(&self, pod: &Pod) -> bool {
+        self.vandalised.contains(&pod.uid().unwrap_or_default())
     }
 
     fn is_orphan(&self, pod: &Pod) -> bool {
@@ -870,6 +848,7 @@ impl World {
             let wait = pass.as_ref().and_then(Pass::recheck);
             self.happen(&Event::Run);
             self.happen(&Event::Ready);
+            self.happen(&Event::Poll);
             let moved = format!("{:?}", self.state()) != before;
             let idle =
                 pass.is_none_or(|pass| pass.plan == Plan::default() && !pass.wrote && pass.pending.is_none());
@@ -881,113 +860,26 @@ impl World {
         }
         panic!("it never comes to rest: {:#?}", self.state());
     }
-
-    /// What must be true when the trouble is over.
-    pub(crate) fn check_goal(&self) {
-        let state = self.state();
-        let Some(object) = &state.instance else {
-            assert!(state.pods.values().all(|pod| controller(pod).is_none()));
-            assert!(
-                state
-                    .config_maps
-                    .values()
-                    .all(|config_map| controller(config_map).is_none())
-            );
-            assert!(state.claims.values().all(|claim| controller(claim).is_none()));
-            return;
-        };
-        let instance = validate(object).expect("a valid TiProxy");
-        let uid = object.uid().unwrap_or_default();
-        assert!(
-            object.metadata.deletion_timestamp.is_none(),
-            "it is not let go: {state:#?}"
-        );
-        assert_eq!(object.finalizers(), [name::FINALIZER]);
-        let (pod, config_map) = (&state.pods[POD], &state.config_maps[POD]);
-        assert!(belongs(pod, &uid) && belongs(config_map, &uid));
-        assert!(PodState::of(pod).is_ready());
-        assert_eq!(
-            self.revisions.get(&pod.uid().unwrap_or_default()),
-            Some(&instance.revision)
-        );
-        assert_eq!(
-            (revision_label(pod), revision_label(config_map)),
-            (instance.revision.clone(), instance.revision.clone())
-        );
-        self.check_volumes(object, pod);
-        let text = &config_map.data.as_ref().expect("data")["config.toml"];
-        assert!(text.contains("pd.ns.svc:2379"), "{text}");
-        let zone = pod.uid().unwrap_or_default().chars().last().unwrap_or_default();
-        assert!(text.contains(&format!("zone = \"zone-{zone}\"")), "{text}");
-        assert_eq!(instance.template_metadata.patch_of(&pod.metadata), None);
-        let status = object.status.as_ref().expect("a status");
-        assert_eq!(status.observed_generation, object.metadata.generation);
-        assert_eq!(status.current_revision.as_ref(), Some(&instance.revision));
-        let ready = status
-            .conditions
-            .iter()
-            .find(|condition| condition.type_ == "Ready");
-        let ready = ready.expect("the condition Ready");
-        assert_eq!(
-            (ready.status.as_str(), ready.observed_generation),
-            ("True", object.metadata.generation)
-        );
-        assert_eq!(Some(ready.last_transition_time.0), PodState::of(pod).ready_since);
-    }
 }
 
-impl World {
-    /// Each volume has its claim, of the size asked for; those that are not kept belong to the TiProxy, and no others.
-    fn check_volumes(&self, object: &TiProxy, pod: &Pod) {
-        let (state, uid) = (self.state(), object.uid().unwrap_or_default());
-        let is_kept = retention(&object.spec) == VolumeRetention::Retain;
-        let (mut names, mut deleted) = (BTreeSet::new(), BTreeSet::new());
-        for volume in object.spec.template.volumes.iter().flatten() {
-            let name = name::volume_claim(&volume.name, POD);
-            let claim = &state.claims[&name];
-            let found = ClaimState::of(claim);
-            names.insert(name.clone());
-            if found.terminating {
-                // A user deleted it under the Pod; it goes with the Pod.
-                deleted.insert(name);
-                continue;
-            }
-            assert!(!found.is_to_grow(volume), "{claim:#?}");
-            assert_eq!(controller(claim).is_none(), is_kept, "{claim:#?}");
-        }
-        assert_eq!(state.mounts[&pod.uid().unwrap_or_default()], names);
-        let owned: BTreeSet<String> = state.names_of_claims(&uid).into_iter().collect();
-        let expected = if is_kept { BTreeSet::new() } else { names };
-        assert_eq!(&owned - &deleted, &expected - &deleted);
-    }
+/// The status of a Pod whose container runs since then.
+fn running(since: Timestamp) -> Value {
+    let running = json!({"running": {"startedAt": Time(since)}});
+    json!({"phase": "Running", "containerStatuses": [container(&running)]})
 }
 
-/// What every plan must be, whatever it was decided on.
-fn check_plan(observed: &Observed, instance: Result<&Instance, &Invalid>, found: &Plan, now: Timestamp) {
-    assert_eq!(
-        &plan(observed, instance, now),
-        found,
-        "the same input gives another plan"
-    );
-    let going = observed.object.metadata.deletion_timestamp.is_some();
-    if !going && (observed.paused || instance.is_err()) {
-        assert_eq!(found.actions, [], "nothing may be done");
-    }
-    let pods = found.actions.iter().filter(|action| {
-        matches!(
-            action,
-            Action::CreatePod(_) | Action::DeletePod { .. } | Action::AdoptPod(_)
-        )
-    });
-    assert!(pods.count() <= 1, "{found:#?}");
-    for action in &found.actions {
-        if let Action::DeletePod { target, .. } = action {
-            let seen = observed
-                .pods
-                .iter()
-                .find(|pod| pod.uid().as_deref() == Some(&target.uid));
-            assert!(seen.is_some_and(|pod| pod.resource_version() == target.resource_version));
-        }
+fn container(state: &Value) -> Value {
+    json!({"name": "tiproxy", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state})
+}
+
+/// How long clients have to leave.
+fn drain_of(which: u8) -> Value {
+    match which {
+        0 => Value::Null,
+        1 => json!({"timeoutSeconds": 0}),
+        2 => json!({"timeoutSeconds": 5, "quietSeconds": 0}),
+        3 => json!({"timeoutSeconds": 600}),
+        _ => json!({"timeoutSeconds": 30, "quietSeconds": 60}),
     }
 }
 

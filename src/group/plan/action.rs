@@ -56,6 +56,21 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// What it is written to; `None` when it makes something.
+    #[must_use]
+    pub fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Create { .. } => None,
+            Self::Revive { target }
+            | Self::UpdateInPlace { target }
+            | Self::Recreate { target }
+            | Self::Leave { target, .. }
+            | Self::Remove { target } => Some(target),
+        }
+    }
+}
+
 /// How an instance leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Exit {

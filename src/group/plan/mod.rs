@@ -199,6 +199,13 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether something is written to the instance of this UID.
+    #[must_use]
+    pub fn writes_to(&self, uid: &str) -> bool {
+        let mut targets = self.actions.iter().filter_map(Action::target);
+        targets.any(|target| target.uid == uid)
+    }
+
     /// Nothing to do and nothing to wait for: the group is as it should be.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -33,30 +33,46 @@ pub fn probes(instance: &Instance, tls: &Tls) -> ContainerProbes {
     }
 }
 
-/// Whether the kubelet judges the Pod by TiProxy's health, by its own or by the container's means.
+/// How the kubelet finds out whether a Pod is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbedBy {
+    /// It asks TiProxy for its health.
+    Http {
+        /// `HTTP` or `HTTPS`.
+        scheme: &'static str,
+    },
+    /// It connects to the API port.
+    Tcp,
+    /// It lets the container ask for TiProxy's health.
+    Command,
+}
+
+/// How the kubelet finds out whether the Pod is ready.
 #[must_use]
-pub fn asks_for_health(instance: &Instance, tls: &Tls) -> bool {
+pub fn probed_by(instance: &Instance, tls: &Tls) -> ProbedBy {
     let probes = instance.spec.template.probes.as_ref();
     let asked = probes.and_then(|probes| probes.readiness.as_ref()?.probe_type);
     match asked.unwrap_or(ReadinessProbeType::Http) {
-        ReadinessProbeType::Http => !tls.http_requires_certificate,
-        ReadinessProbeType::Tcp => false,
-        ReadinessProbeType::Command => true,
+        // The kubelet has no certificate to show, so a port that demands one can only be asked by TCP.
+        ReadinessProbeType::Http if tls.http_requires_certificate => ProbedBy::Tcp,
+        ReadinessProbeType::Http => ProbedBy::Http {
+            scheme: if tls.http { "HTTPS" } else { "HTTP" },
+        },
+        ReadinessProbeType::Tcp => ProbedBy::Tcp,
+        ReadinessProbeType::Command => ProbedBy::Command,
     }
+}
+
+/// Whether the kubelet judges the Pod by TiProxy's health, by its own or by the container's means.
+#[must_use]
+pub fn asks_for_health(instance: &Instance, tls: &Tls) -> bool {
+    probed_by(instance, tls) != ProbedBy::Tcp
 }
 
 fn readiness(instance: &Instance, spec: &Probes, tls: &Tls) -> Probe {
     let readiness = spec.readiness.clone().unwrap_or_default();
-    let asked = readiness.probe_type.unwrap_or(ReadinessProbeType::Http);
-    // The kubelet has no certificate to show, so a port that demands one can only be asked by TCP.
-    let probe_type = if asked == ReadinessProbeType::Http && tls.http_requires_certificate {
-        ReadinessProbeType::Tcp
-    } else {
-        asked
-    };
-    let scheme = if tls.http { "HTTPS" } else { "HTTP" };
-    let (probe, timeout) = match probe_type {
-        ReadinessProbeType::Http => {
+    let (probe, timeout) = match probed_by(instance, tls) {
+        ProbedBy::Http { scheme } => {
             let http_get = HTTPGetAction {
                 path: Some(HEALTH_PATH.to_owned()),
                 port: IntOrString::String(name::PORT_API.to_owned()),
@@ -71,14 +87,14 @@ fn readiness(instance: &Instance, spec: &Probes, tls: &Tls) -> Probe {
                 3,
             )
         }
-        ReadinessProbeType::Tcp => (
+        ProbedBy::Tcp => (
             Probe {
                 tcp_socket: Some(api_port()),
                 ..Probe::default()
             },
             1,
         ),
-        ReadinessProbeType::Command => {
+        ProbedBy::Command => {
             let exec = ExecAction {
                 command: Some(health_command(instance, tls)),
             };

@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use serde_json::{Map, Value};
 
+use super::leave::{Cause, End};
 use crate::runtime::write::{DeleteRule, Manifest, Target};
 
 /// One write; it carries all that its executor needs.
@@ -83,12 +84,15 @@ impl Action {
 /// Why a Pod is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeleteReason {
-    /// Its TiProxy is being deleted.
-    Deleted,
-    /// Its TiProxy asks for another Pod, under the same name.
-    Outdated,
-    /// It has failed, was evicted, or ended.
+    /// It has failed, was evicted, or ended, and is created anew.
     Failed,
+    /// It had to leave.
+    Left {
+        /// Why.
+        cause: Cause,
+        /// How that ended.
+        end: End,
+    },
 }
 
 /// How a Pod is deleted: only as it was read. That it is ours is a fact of its content, since an orphaned Pod keeps

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::configuration::told;
 use super::*;
 use crate::instance::testing::{Scene, ago, ready_status};
 
@@ -38,7 +39,13 @@ fn in_words(action: &Action) -> String {
             target,
             grace_period_seconds,
             why,
-        } => format!("delete pod {} {why:?} in {grace_period_seconds:?}", at(target)),
+        } => {
+            let why = match why {
+                DeleteReason::Failed => "Failed".to_owned(),
+                DeleteReason::Left { cause, end } => format!("{cause:?} {end:?}"),
+            };
+            format!("delete pod {} {why} in {grace_period_seconds:?}", at(target))
+        }
     }
 }
 
@@ -132,9 +139,9 @@ fn a_node_that_is_not_known_any_more_changes_nothing() {
     let Some(Action::CreatePod(pod)) = settled.clone().no_pod().plan().actions.pop() else {
         panic!("no Pod");
     };
-    let hash = told(settled.config_map.as_ref().unwrap());
+    let hash = told(settled.config_map.as_ref().unwrap()).map(|note| (note.hash, true));
     assert!(
-        hash.is_some() && told(&pod.object) == hash,
+        hash.is_some() && told(&pod.object).map(|told| (told.hash, told.is_from_birth())) == hash,
         "it need not be told what it reads at its start"
     );
 }
@@ -209,7 +216,7 @@ fn a_pod_and_its_config_map_are_made_and_kept() {
     check(
         "the ConfigMap is gone while the Pod runs",
         &ready().no_config_map(),
-        &[create_config_map],
+        &[create_config_map, &nudge(&ready())],
         None,
     );
     check(
@@ -283,7 +290,7 @@ fn ownerless_objects_of_ours_are_adopted_and_others_left_alone() {
 fn an_outdated_pod_goes_before_its_config_map_changes() {
     let outdated = || Scene::ready().object(&json!({"spec": {"version": OTHER_VERSION}}));
     let replaced = Some("Pod web-tiproxy-0 is replaced");
-    let delete = "delete pod uid-pod@20 Outdated in Some(55)";
+    let delete = "delete pod uid-pod@20 Outdated Undrained in Some(55)";
     check("outdated", &outdated(), &[delete], replaced);
     check(
         "outdated, and the ConfigMap is gone",
@@ -316,7 +323,7 @@ fn an_outdated_pod_goes_before_its_config_map_changes() {
             "preStop": {"sleepSeconds": 1}, "config": "[proxy]\ngraceful-wait-before-shutdown = 2\n\
              graceful-close-conn-timeout = 3\n",
         }})),
-        &["delete pod uid-pod@20 Outdated in Some(36)"],
+        &["delete pod uid-pod@20 Outdated Undrained in Some(36)"],
         replaced,
     );
 }
@@ -325,7 +332,10 @@ fn an_outdated_pod_goes_before_its_config_map_changes() {
 fn what_needs_no_new_pod_restarts_nothing() {
     let ready = Scene::ready;
     for (what, changes) in [
-        ("offline", json!({"spec": {"offline": true}})),
+        (
+            "time for clients to leave",
+            json!({"spec": {"drain": {"timeoutSeconds": 600}}}),
+        ),
         ("a label", json!({"metadata": {"labels": {"mine": "1"}}})),
         (
             "an annotation",
@@ -448,9 +458,9 @@ fn an_ended_pod_is_replaced_after_a_pause_that_doubles() {
 fn deletion_waits_for_the_pod_only() {
     let ready = Scene::ready;
     let remove = "remove finalizer";
-    let delete = "delete pod uid-pod@20 Deleted in Some(55)";
+    let delete = "delete pod uid-pod@20 Deleted Undrained in Some(55)";
     let delete_config = "delete config map uid-config@30";
-    let ending = Some("its Pod is ending");
+    let ending = Some("Pod web-tiproxy-0 is ending");
     for finalizers in [
         &[name::FINALIZER][..],
         &[name::FINALIZER, "foregroundDeletion"],
@@ -477,7 +487,7 @@ fn deletion_waits_for_the_pod_only() {
     check(
         "with a spec that cannot be carried out",
         &deleted().object(&json!({"spec": {"config": "labels={\"", "discovery": null}})),
-        &["delete pod uid-pod@20 Deleted in None"],
+        &["delete pod uid-pod@20 Deleted Undrained in None"],
         ending,
     );
     check(
@@ -538,4 +548,5 @@ fn a_spec_that_cannot_be_carried_out_leaves_alone_what_runs() {
     }
 }
 
+mod leave;
 mod volumes;

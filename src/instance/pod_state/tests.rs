@@ -40,8 +40,8 @@ fn what_keeps_a_pod_from_becoming_ready_is_said_with_what_to_do() {
         (
             killed,
             Reason::CrashLooping,
-            "Pod web-tiproxy-0: the container tiproxy ended 4 times, last with exit code 137 (OOMKilled); see its \
-             log with kubectl logs --previous web-tiproxy-0",
+            "Pod web-tiproxy-0: the container tiproxy ended 4 times, last with exit code 137 (OOMKilled); it ran \
+             out of memory: raise memory in spec.template.spec.resources; see its log with kubectl logs --previous web-tiproxy-0",
         ),
         (
             waiting("CreateContainerConfigError", "secret \"a\" not found"),

@@ -161,13 +161,13 @@ fn what_is_asked_for_is_judged_before_the_pod() {
         &Scene::ready().deleted(&[name::FINALIZER]),
         "Reconciling",
         Reason::Leaving,
-        "its Pod is ending",
+        "Pod web-tiproxy-0 is ending",
     );
     check(
         &invalid.deleted(&[name::FINALIZER]),
         "Reconciling",
         Reason::Leaving,
-        "its Pod is ending",
+        "Pod web-tiproxy-0 is ending",
     );
     let conflict = "exists and is not ours: it has neither an owner nor our labels; delete it, or create the \
                     TiProxyGroup under another name";
@@ -296,7 +296,10 @@ fn the_first_seconds_and_the_last_are_not_told() {
     let stalled = Scene::ready().object(&young).pod(&waiting("ErrImagePull"));
     assert_eq!(after(&stalled), Duration::ZERO);
 
-    let mut going = Scene::ready().object(&reported).deleted(&[name::FINALIZER]);
+    let deleted = Scene::ready().object(&reported).deleted(&[name::FINALIZER]);
+    assert_eq!(after(&deleted), Duration::from_secs(3), "its Pod is deleted now");
+    let ending = json!({"metadata": {"deletionTimestamp": ago(-54), "deletionGracePeriodSeconds": 55}});
+    let mut going = deleted.pod(&ending);
     assert_eq!(after(&going), Duration::from_secs(2), "deleted a second ago");
     going.now = now() + k8s_openapi::jiff::SignedDuration::from_secs(5);
     assert_eq!(after(&going), Duration::ZERO);
@@ -427,4 +430,6 @@ fn failed_migrations_are_a_warning_until_it_is_known_that_they_ended() {
     again.proxy.migrations = Migrations::Working;
     assert_eq!(warning(&again), fine);
 }
+
+mod leave;
 mod volumes;

@@ -1,11 +1,12 @@
 //! What there is to say of the volumes.
 
 use k8s_openapi::jiff::Timestamp;
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 
 use super::super::claim_state::{Binding, ClaimState};
 use super::super::observe::{Observed, ObservedVolume};
 use super::super::plan::BINDING_PATIENCE;
+use super::super::plan::leave::cause;
 use super::super::pod_state::PodState;
 use crate::api::condition::{ConditionType, Reason};
 use crate::ownership::Slot;
@@ -28,7 +29,7 @@ pub(super) fn judge(
     pod: Option<&PodState>,
     now: Timestamp,
 ) -> Option<Verdict> {
-    if observed.volumes.is_empty() || observed.object.meta().deletion_timestamp.is_some() {
+    if observed.volumes.is_empty() || cause(observed).is_some() {
         return None;
     }
     // It mounts them, whatever an older view of the claims shows.

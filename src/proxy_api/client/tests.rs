@@ -12,7 +12,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
+use super::connection::{MOST_CONFIG_BYTES, MOST_HEALTH_BYTES};
 use super::*;
+use crate::proxy_api::question::AskConfig;
 
 /// A server that gives these answers on one connection, and what it was asked for.
 async fn server(answers: Vec<String>) -> (Endpoint, tokio::task::JoinHandle<Vec<String>>) {
@@ -30,6 +32,9 @@ async fn server(answers: Vec<String>) -> (Endpoint, tokio::task::JoinHandle<Vec<
                 }
                 request.push(byte[0]);
             }
+            let mut body = vec![0; body_length(&request)];
+            stream.read_exact(&mut body).await.unwrap();
+            request.extend(body);
             asked.push(String::from_utf8(request).unwrap());
             if answer.is_empty() {
                 std::future::pending::<()>().await;
@@ -43,6 +48,14 @@ async fn server(answers: Vec<String>) -> (Endpoint, tokio::task::JoinHandle<Vec<
     (Endpoint { address, tls: false }, task)
 }
 
+fn body_length(head: &[u8]) -> usize {
+    let head = String::from_utf8_lossy(head).to_lowercase();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    length.map_or(0, |length| length.parse().unwrap())
+}
+
 fn reply(status: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}",
@@ -52,7 +65,28 @@ fn reply(status: &str, body: &str) -> String {
 
 async fn ask(answers: Vec<String>) -> Result<Answer, AskError> {
     let (endpoint, _task) = server(answers).await;
-    Client::new(None).unwrap().ask(endpoint).await
+    plain(endpoint).await
+}
+
+/// Asks for no more than health and metrics, without a certificate.
+async fn plain(endpoint: Endpoint) -> Result<Answer, AskError> {
+    let client = Client::new(None).unwrap();
+    let said = client.ask(endpoint, &Question::default()).await?;
+    assert!(said.ordered.is_none() && said.config.is_none());
+    Ok(said.answer)
+}
+
+/// What one says, and the requests that it got, without their heads.
+async fn said(question: &Question, answers: Vec<String>) -> (Said, Vec<String>) {
+    let (endpoint, task) = server(answers).await;
+    let client = Client::new(None).unwrap();
+    let said = client.ask(endpoint, question).await.unwrap();
+    let requests = task.await.unwrap();
+    let short = requests.iter().map(|request| {
+        let (line, rest) = request.split_once(" HTTP/1.1").unwrap();
+        format!("{line} {}", rest.rsplit("\r\n\r\n").next().unwrap())
+    });
+    (said, short.map(|request| request.trim().to_owned()).collect())
 }
 
 #[tokio::test]
@@ -64,7 +98,7 @@ async fn health_and_metrics_are_read_over_one_connection() {
             .to_owned(),
     ])
     .await;
-    let answer = Client::new(None).unwrap().ask(endpoint).await.unwrap();
+    let answer = plain(endpoint).await.unwrap();
     assert_eq!((answer.health, answer.connections), (Health::Healthy, Some(3)));
     let asked = task.await.unwrap();
     let lines: Vec<_> = asked
@@ -96,6 +130,13 @@ async fn what_keeps_a_proxy_from_being_healthy_is_read() {
         let reason = reason.map(ToOwned::to_owned);
         assert_eq!(answer.health, Health::Unhealthy { reason }, "{body}");
     }
+    let answer = ask(vec![
+        reply("200 OK", "{\"config_checksum\":7}"),
+        reply("200 OK", ""),
+    ])
+    .await
+    .unwrap();
+    assert_eq!(answer.config_checksum, Some(7));
     let starting = ask(vec![reply("500 Internal Server Error", "service not ready")])
         .await
         .unwrap();
@@ -127,19 +168,128 @@ async fn every_other_answer_is_an_error_of_its_kind() {
         .unwrap()
         .local_addr()
         .unwrap();
-    let client = Client::new(None).unwrap();
     let endpoint = Endpoint {
         address: nobody,
         tls: false,
     };
-    assert_eq!(client.ask(endpoint).await.unwrap_err().as_str(), "unreachable");
+    assert_eq!(plain(endpoint).await.unwrap_err().as_str(), "unreachable");
+}
+
+const HEALTHY: &str = "{\"config_checksum\":7}";
+const MARKED: &str = "{\"config_checksum\":7,\"unhealthy_reason\":\"leaving: tiproxy-operator\"}";
+
+#[tokio::test]
+async fn its_health_is_overridden_when_it_leaves_and_no_longer() {
+    const MARK: &str = "PUT /api/debug/health {\"healthy\":false,\"reason\":\"leaving: tiproxy-operator\"}";
+    const UNMARK: &str = "DELETE /api/debug/health";
+    use Obedience::{Complies, HasNoOverride};
+    let healthy = reply("200 OK", HEALTHY);
+    let marked = reply("502 Bad Gateway", MARKED);
+    for (leaves, health, status, request, obedience) in [
+        (true, &healthy, "200 OK", MARK, Some(Complies)),
+        (true, &healthy, "404 Not Found", MARK, Some(HasNoOverride)),
+        (
+            true,
+            &healthy,
+            "405 Method Not Allowed",
+            MARK,
+            Some(HasNoOverride),
+        ),
+        (true, &healthy, "400 Bad Request", MARK, None),
+        (true, &healthy, "500 Internal Server Error", MARK, None),
+        (false, &marked, "200 OK", UNMARK, Some(Complies)),
+        (false, &marked, "404 Not Found", UNMARK, Some(HasNoOverride)),
+    ] {
+        let question = Question {
+            leaves,
+            ..Question::default()
+        };
+        let metrics = reply("200 OK", "tiproxy_server_connections 3");
+        let answers = vec![health.clone(), metrics, reply(status, "\"\"")];
+        let (said, requests) = said(&question, answers).await;
+        assert_eq!(requests, ["GET /api/debug/health", "GET /metrics/", request]);
+        assert_eq!(said.answer.connections, Some(3), "{status}");
+        assert_eq!(said.ordered.unwrap().1.ok(), obedience, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn what_it_runs_with_is_asked_for_when_it_may_have_changed() {
+    let question = |config| Question {
+        config,
+        ..Question::default()
+    };
+    let page = || vec![reply("200 OK", HEALTHY), reply("200 OK", "")];
+    let toml = "[labels]\na = 'b'\n".to_owned();
+    for (config, answer, expected) in [
+        (AskConfig::Always, reply("200 OK", &toml), Some(Ok(toml.clone()))),
+        (
+            AskConfig::UnlessChecksum(Some(6)),
+            reply("200 OK", &toml),
+            Some(Ok(toml.clone())),
+        ),
+        (
+            AskConfig::Always,
+            reply("404 Not Found", ""),
+            Some(Err("invalid")),
+        ),
+        (
+            AskConfig::Always,
+            reply("200 OK", &"#".repeat(MOST_CONFIG_BYTES + 1)),
+            Some(Err("invalid")),
+        ),
+        (
+            AskConfig::Always,
+            "no HTTP\r\n\r\n".to_owned(),
+            Some(Err("invalid")),
+        ),
+    ] {
+        let (said, requests) = said(&question(config), [page(), vec![answer]].concat()).await;
+        assert_eq!(
+            requests,
+            ["GET /api/debug/health", "GET /metrics/", "GET /api/admin/config/"]
+        );
+        let found = said.config.map(|config| config.map_err(|error| error.as_str()));
+        assert_eq!(found, expected, "{config:?}");
+        assert_eq!(said.answer.health, Health::Healthy);
+    }
+    for config in [AskConfig::Never, AskConfig::UnlessChecksum(Some(7))] {
+        let (said, requests) = said(&question(config), page()).await;
+        assert_eq!(requests.len(), 2, "{config:?}");
+        assert!(said.config.is_none());
+    }
+}
+
+#[tokio::test]
+async fn what_goes_wrong_afterwards_does_not_spoil_what_was_read() {
+    let question = Question {
+        leaves: true,
+        config: AskConfig::Always,
+        ..Question::default()
+    };
+    let metrics = reply("200 OK", "tiproxy_server_connections 3");
+    let (endpoint, _task) = server(vec![reply("200 OK", HEALTHY), metrics, String::new()]).await;
+    let client = Client::new(None).unwrap();
+    let begin = std::time::Instant::now();
+    let said = client.ask(endpoint, &question).await.unwrap();
+    assert!(begin.elapsed() < MOST_TIME * 2, "all of it has one limit");
+    assert_eq!(said.answer.connections, Some(3));
+    let failed = [
+        said.ordered.unwrap().1.unwrap_err(),
+        said.config.unwrap().unwrap_err(),
+    ];
+    assert_eq!(failed.map(|error| error.as_str()), ["timeout", "timeout"]);
+    // One that is about to start is asked nothing else.
+    let starting = reply("500 Internal Server Error", "\"service not ready\"");
+    let (said, requests) = self::said(&question, vec![starting]).await;
+    assert_eq!((said.answer, requests.len()), (Answer::default(), 1));
 }
 
 #[tokio::test]
 async fn one_that_never_answers_is_given_up() {
     let (endpoint, _task) = server(vec![String::new()]).await;
     let begin = std::time::Instant::now();
-    let error = Client::new(None).unwrap().ask(endpoint).await.unwrap_err();
+    let error = plain(endpoint).await.unwrap_err();
     assert_eq!(error.as_str(), "timeout");
     assert!(begin.elapsed() < MOST_TIME * 2);
 }
@@ -151,8 +301,7 @@ async fn plain_text_where_tls_is_expected_is_an_error_of_tls() {
         tls: true,
         ..endpoint
     };
-    let client = Client::new(None).unwrap();
-    let error = client.ask(endpoint).await.unwrap_err();
+    let error = plain(endpoint).await.unwrap_err();
     assert!(["tls", "timeout"].contains(&error.as_str()), "{error}");
 }
 
@@ -215,13 +364,11 @@ async fn demanding_server() -> Endpoint {
 #[tokio::test]
 async fn the_servers_name_does_not_matter_and_the_clients_certificate_is_shown() {
     let endpoint = demanding_server().await;
-    let answer = Client::new(Some(client_files()))
-        .unwrap()
-        .ask(endpoint)
-        .await
-        .unwrap();
+    let client = Client::new(Some(client_files())).unwrap();
+    let said = client.ask(endpoint, &Question::default()).await.unwrap();
+    let answer = said.answer;
     assert_eq!((answer.health, answer.connections), (Health::Healthy, Some(4)));
-    let error = Client::new(None).unwrap().ask(endpoint).await.unwrap_err();
+    let error = plain(endpoint).await.unwrap_err();
     assert!(["tls", "invalid"].contains(&error.as_str()), "{error}");
 }
 

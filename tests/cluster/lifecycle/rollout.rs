@@ -1,6 +1,6 @@
 //! Changes that replace every Pod, by surge.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use tiproxy_operator::api::TiProxyGroup;
@@ -118,7 +118,7 @@ fn a_new_one_counts_only_after_min_ready_seconds() {
 #[ignore = "needs a cluster: ./hack/test.sh"]
 fn a_new_configuration_and_a_request_to_restart_roll() {
     run_roll(async |test, scenario| {
-        let config = json!({"config": "[log]\nlevel = \"warn\"\n"});
+        let config = json!({"config": "[log]\nlevel = \"warn\"\nencoder = \"json\"\n"});
         assert_eq!(roll(scenario, json!({}), config).await, (5, 4));
 
         let before = scenario.pod_uids(GROUP).await;
@@ -132,9 +132,50 @@ fn a_new_configuration_and_a_request_to_restart_roll() {
         assert!(all_differ(&before, &scenario.pod_uids(GROUP).await));
         // Editing nothing but comments and order restarts nobody.
         let after = scenario.pod_uids(GROUP).await;
-        let comment = json!({"config": "# why\nlog.level = 'warn'\n"});
+        let comment = json!({"config": "# why\nlog = {encoder = 'json', level = 'warn'}\n"});
         scenario.change_template(GROUP, comment).await;
         scenario.ready(GROUP).await;
         assert_eq!(after, scenario.pod_uids(GROUP).await);
+    });
+}
+
+#[test]
+#[ignore = "needs a cluster: ./hack/test.sh"]
+fn what_a_running_tiproxy_takes_over_restarts_nobody_unless_that_is_asked_for() {
+    run_roll(async |test, scenario| {
+        test.apply(&group_with(GROUP, 2, json!({}))).await;
+        scenario.ready(GROUP).await;
+        let before = scenario.pod_uids(GROUP).await;
+        let texts = async || {
+            let config_maps = scenario.of_group::<ConfigMap>(GROUP).await.into_values();
+            config_maps
+                .map(|config_map| config_map.data.unwrap_or_default()["config.toml"].clone())
+                .collect::<Vec<_>>()
+        };
+        let hot =
+            json!({"config": "log.level = \"warn\"\nfuture.key = 1", "trafficReplay": {"enabled": true}});
+        scenario.change_template(GROUP, hot).await;
+        scenario.ready(GROUP).await;
+        for text in texts().await {
+            assert!(text.contains("level = \"warn\""), "{text}");
+            assert!(text.contains("enable-traffic-replay = true"), "{text}");
+        }
+        assert_eq!(before, scenario.pod_uids(GROUP).await);
+        // The way back: what is gone is written as its default.
+        let back = json!({"config": null, "trafficReplay": null});
+        scenario.change_template(GROUP, back).await;
+        scenario.ready(GROUP).await;
+        for text in texts().await {
+            assert!(text.contains("level = \"info\""), "{text}");
+        }
+        let restart = json!({"updateStrategy": {"config": "Restart"}});
+        scenario.change_template(GROUP, restart).await;
+        scenario.ready(GROUP).await;
+        assert_eq!(before, scenario.pod_uids(GROUP).await);
+
+        let hot = json!({"config": "log.level = \"warn\""});
+        scenario.change_template(GROUP, hot).await;
+        scenario.ready(GROUP).await;
+        assert!(all_differ(&before, &scenario.pod_uids(GROUP).await));
     });
 }

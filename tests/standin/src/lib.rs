@@ -15,4 +15,5 @@ pub mod process;
 pub mod router;
 pub mod sql;
 pub mod state;
+pub mod testing;
 pub mod tls;

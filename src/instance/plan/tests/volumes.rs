@@ -102,7 +102,7 @@ fn a_pod_waits_for_a_name_that_is_not_free_and_one_that_runs_is_not_given_up_for
     let theirs = "PersistentVolumeClaim data-web-tiproxy-0 is somebody else's";
     let deleted =
         "PersistentVolumeClaim data-web-tiproxy-0 is being deleted; a new one is made when it is gone";
-    let replace = "delete pod uid-pod@20 Outdated in Some(55)";
+    let replace = "delete pod uid-pod@20 Outdated Undrained in Some(55)";
     let replaced = Some("Pod web-tiproxy-0 is replaced");
     for (name, scene, waiting) in vec![
         ("an earlier TiProxy's", ready().claim(DATA, &older), removed),
@@ -187,10 +187,11 @@ fn claims_change_in_place_as_far_as_kubernetes_changes_them() {
     both.object.spec.template.volumes.as_mut().unwrap()[0].volume_attributes_class_name =
         Some("gold".to_owned());
     check("both", &both, &[gold, grow], None);
+    let told = super::nudge(&both);
     check(
         "what can be refused comes last",
         &both.clone().no_config_map(),
-        &["create config map web-tiproxy-0", gold, grow],
+        &["create config map web-tiproxy-0", &told, gold, grow],
         None,
     );
     check(
@@ -239,7 +240,7 @@ fn labels_and_annotations_of_the_overlay_come_and_go() {
 fn the_claim_of_a_volume_that_is_gone_goes_when_no_pod_uses_it_or_stays() {
     let delete = "delete claim uid-log-web-tiproxy-0@40";
     let let_go = r#"patch claim uid-log-web-tiproxy-0@40 {"ownerReferences":[]}"#;
-    let outdated = "delete pod uid-pod@20 Outdated in Some(55)";
+    let outdated = "delete pod uid-pod@20 Outdated Undrained in Some(55)";
     let replaced = Some("Pod web-tiproxy-0 is replaced");
     check(
         "the Pod still uses it",
@@ -291,8 +292,8 @@ fn the_claim_of_a_volume_that_is_gone_goes_when_no_pod_uses_it_or_stays() {
 #[test]
 fn before_a_tiproxy_goes_its_claims_are_let_go_or_left_to_the_garbage_collector() {
     let ours = [name::FINALIZER];
-    let delete_pod = "delete pod uid-pod@20 Deleted in Some(55)";
-    let ending = Some("its Pod is ending");
+    let delete_pod = "delete pod uid-pod@20 Deleted Undrained in Some(55)";
+    let ending = Some("Pod web-tiproxy-0 is ending");
     let last = ["delete config map uid-config@30", "remove finalizer"];
     let let_go = |claim: &str| format!(r#"patch claim uid-{claim}@40 {{"ownerReferences":[]}}"#);
     check("they go", &ready().deleted(&ours), &[delete_pod], ending);
@@ -307,7 +308,7 @@ fn before_a_tiproxy_goes_its_claims_are_let_go_or_left_to_the_garbage_collector(
     check(
         "they are to stay since a moment ago",
         &late,
-        &[&let_go(DATA), &let_go(LOG), delete_pod],
+        &[delete_pod, &let_go(DATA), &let_go(LOG)],
         ending,
     );
     check(

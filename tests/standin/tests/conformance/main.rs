@@ -16,16 +16,14 @@
 mod certificates;
 #[path = "../../../tls/combination.rs"]
 mod combination;
-mod etcd;
-mod http;
-mod mysql;
 mod subject;
-mod tidb;
-mod wait;
 mod world;
+
+use tiproxy_standin::testing::{etcd, http, mysql, tidb, wait};
 
 mod check;
 mod client;
+mod key;
 mod matrix;
 
 /// Each check as a test of either line.
@@ -55,6 +53,8 @@ checks! {
     config::a_path_without_its_slash_is_redirected,
     health::it_needs_a_healthy_tidb_whatever_its_labels,
     health::it_can_be_ordered_in_the_newer_line_only,
+    operator::one_that_leaves_is_marked_and_our_mark_only_is_taken_back,
+    operator::every_key_is_told_until_it_is_in_effect,
     routing::a_label_that_no_tidb_has_shows_in_the_scores_only,
     routing::sessions_move_to_the_tidb_with_the_label,
     routing::sessions_that_cannot_move_stay,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tiproxy_standin::flags::Line;
+use tiproxy_standin::testing::free_port;
 
 use crate::http::Endpoint;
 use crate::wait::{eventually, expect};
@@ -47,12 +47,6 @@ impl Drop for Directory {
             let _ = fs::remove_dir_all(&self.0);
         }
     }
-}
-
-/// A port that was free a moment ago; the system does not hand it out again at once.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// A TiProxy with its surroundings; dropping it kills it.
@@ -128,10 +122,7 @@ impl Start {
             world.pd_addrs()
         );
         let text = if self.whole {
-            self.config
-                .replace("0.0.0.0:6000", &format!("127.0.0.1:{sql}"))
-                .replace("0.0.0.0:3080", &format!("127.0.0.1:{api}"))
-                .replace("pd.example:2379", &world.pd_addrs())
+            localized(&self.config, sql, api, &world)
         } else {
             format!("{fixed}{}", self.config)
         };
@@ -167,6 +158,14 @@ impl Start {
     }
 }
 
+/// A whole configuration with the addresses that there are here.
+fn localized(config: &str, sql: u16, api: u16, world: &World) -> String {
+    config
+        .replace("0.0.0.0:6000", &format!("127.0.0.1:{sql}"))
+        .replace("0.0.0.0:3080", &format!("127.0.0.1:{api}"))
+        .replace("pd.example:2379", &world.pd_addrs())
+}
+
 /// The program, without arguments.
 pub(crate) fn command(line: Line) -> Command {
     if let Some(binary) = real(line) {
@@ -180,9 +179,28 @@ pub(crate) fn command(line: Line) -> Command {
 impl Proxy {
     /// Writes another configuration into its file.
     pub(crate) fn write_config(&self, config: &str) {
+        self.write(&format!("{}{config}", self.fixed));
+    }
+
+    /// Writes another whole configuration into its file.
+    pub(crate) fn replace_config(&self, config: &str) {
+        self.write(&self.localized(config));
+    }
+
+    fn write(&self, text: &str) {
         let temporary = self.config.with_extension("new");
-        fs::write(&temporary, format!("{}{config}", self.fixed)).unwrap();
+        fs::write(&temporary, text).unwrap();
         fs::rename(temporary, &self.config).unwrap();
+    }
+
+    /// A whole configuration with its addresses.
+    pub(crate) fn localized(&self, config: &str) -> String {
+        localized(config, self.sql, self.api.port, &self.world)
+    }
+
+    /// What stands in its file.
+    pub(crate) fn file(&self) -> String {
+        fs::read_to_string(&self.config).unwrap()
     }
 
     /// The configuration in force.

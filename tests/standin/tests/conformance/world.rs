@@ -78,11 +78,7 @@ impl World {
             }
             Self::Cluster { etcd, tidbs, tls } => {
                 let tidb = Tidb::start(labels, signed, tls.clone()).await;
-                let address = format!("127.0.0.1:{}", tidb.sql);
-                etcd.put(&format!("/topology/tidb/{address}/info"), &tidb.info())
-                    .await;
-                etcd.put(&format!("/topology/tidb/{address}/ttl"), "1700000000000000000")
-                    .await;
+                let address = etcd.register(&tidb).await;
                 tidbs.push(Some(tidb));
                 (tidbs.len() - 1, address)
             }

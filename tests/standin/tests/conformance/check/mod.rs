@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 pub(crate) mod health;
+pub(crate) mod operator;
 pub(crate) mod routing;
 pub(crate) mod shutdown;
 pub(crate) mod sql;

@@ -4,36 +4,44 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::mysql::packet::Io;
+use crate::mysql::session::Next;
+use crate::mysql::{Greeting, greet};
 use rustls::ServerConfig;
 use serde_json::json;
-use tiproxy_standin::mysql::packet::Io;
-use tiproxy_standin::mysql::session::Next;
-use tiproxy_standin::mysql::{Greeting, greet};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 /// A running TiDB; dropping it ends it.
-pub(crate) struct Tidb {
-    pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) sql: u16,
-    pub(crate) status: u16,
+#[derive(Debug)]
+pub struct Tidb {
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its SQL port.
+    pub sql: u16,
+    /// Its status port.
+    pub status: u16,
     healthy: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 /// TLS of its ports.
-#[derive(Clone, Default)]
-pub(crate) struct TidbTls {
-    pub(crate) sql: Option<Arc<ServerConfig>>,
-    pub(crate) status: Option<Arc<ServerConfig>>,
+#[derive(Clone, Debug, Default)]
+pub struct TidbTls {
+    /// Of the SQL port.
+    pub sql: Option<Arc<ServerConfig>>,
+    /// Of the status port.
+    pub status: Option<Arc<ServerConfig>>,
 }
 
-pub(crate) const VERSION: &str = "8.0.11-TiDB-v8.5.0";
+/// What it calls itself.
+pub const VERSION: &str = "8.0.11-TiDB-v8.5.0";
 
 impl Tidb {
-    pub(crate) async fn start(labels: BTreeMap<String, String>, signed: bool, tls: TidbTls) -> Self {
+    /// Starts one at free ports; one that is signed can hand sessions over.
+    pub async fn start(labels: BTreeMap<String, String>, signed: bool, tls: TidbTls) -> Self {
         let healthy = Arc::new(AtomicBool::new(true));
         let sql = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let status = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -49,12 +57,14 @@ impl Tidb {
         }
     }
 
-    pub(crate) fn set_healthy(&self, healthy: bool) {
+    /// Makes it fail its health check, or pass it again.
+    pub fn set_healthy(&self, healthy: bool) {
         self.healthy.store(healthy, Ordering::SeqCst);
     }
 
     /// What stands in etcd under its key.
-    pub(crate) fn info(&self) -> String {
+    #[must_use]
+    pub fn info(&self) -> String {
         json!({
             "version": VERSION, "git_hash": "none", "ip": "127.0.0.1", "status_port": self.status,
             "deploy_path": "/", "start_timestamp": 1, "labels": self.labels,

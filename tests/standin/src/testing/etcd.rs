@@ -8,26 +8,35 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use serde_json::json;
 
-use crate::http::Endpoint;
-use crate::subject::free_port;
-use crate::wait::{eventually, expect};
+use super::free_port;
+use super::http::Endpoint;
+use super::tidb::Tidb;
+use super::wait::{eventually, expect};
 
 /// A running etcd; dropping it kills it.
-pub(crate) struct Etcd {
+#[derive(Debug)]
+pub struct Etcd {
     child: Child,
-    pub(crate) endpoint: Endpoint,
+    /// Where it listens.
+    pub endpoint: Endpoint,
 }
 
 /// The certificates of an etcd with TLS, which asks its clients for theirs.
-pub(crate) struct EtcdTls {
-    pub(crate) ca: String,
-    pub(crate) cert: String,
-    pub(crate) key: String,
-    pub(crate) client: Arc<ClientConfig>,
+#[derive(Debug)]
+pub struct EtcdTls {
+    /// The file with the authority.
+    pub ca: String,
+    /// The file with its certificate.
+    pub cert: String,
+    /// The file with its key.
+    pub key: String,
+    /// How a client speaks to it.
+    pub client: Arc<ClientConfig>,
 }
 
 impl Etcd {
-    pub(crate) async fn start(directory: &Path, tls: Option<&EtcdTls>) -> Self {
+    /// Starts one that keeps its files in a directory, and waits until it answers.
+    pub async fn start(directory: &Path, tls: Option<&EtcdTls>) -> Self {
         let (port, peer) = (free_port(), free_port());
         let scheme = if tls.is_some() { "https" } else { "http" };
         let (client, peer) = (
@@ -80,7 +89,18 @@ impl Etcd {
         etcd
     }
 
-    pub(crate) async fn put(&self, key: &str, value: &str) {
+    /// Makes a TiDB known, as it does itself; its address.
+    pub async fn register(&self, tidb: &Tidb) -> String {
+        let address = format!("127.0.0.1:{}", tidb.sql);
+        self.put(&format!("/topology/tidb/{address}/info"), &tidb.info())
+            .await;
+        self.put(&format!("/topology/tidb/{address}/ttl"), "1700000000000000000")
+            .await;
+        address
+    }
+
+    /// Writes a key.
+    pub async fn put(&self, key: &str, value: &str) {
         let body = json!({"key": base64(key), "value": base64(value)});
         self.post("/v3/kv/put", &body).await;
     }

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 /// How long anything may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Looks until it is so, and returns what was found; the error says what was seen instead.
-pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
     let start = Instant::now();
     loop {
         match look().await {
@@ -20,6 +20,6 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Res
 }
 
 /// The value when it is as it should be, else what it is.
-pub(crate) fn expect<T: std::fmt::Debug>(holds: bool, seen: T) -> Result<T, String> {
+pub fn expect<T: std::fmt::Debug>(holds: bool, seen: T) -> Result<T, String> {
     if holds { Ok(seen) } else { Err(format!("{seen:?}")) }
 }

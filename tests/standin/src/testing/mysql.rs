@@ -1,36 +1,38 @@
 //! A MySQL client.
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::mysql::login::capability;
+use crate::mysql::packet::{Packets, Reader};
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
-use tiproxy_standin::mysql::login::capability;
-use tiproxy_standin::mysql::packet::{Packets, Reader};
 use tokio::net::TcpStream;
 
-use crate::http::secured;
+use super::http::secured;
 
 /// Longer than TiProxy looks for a TiDB.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A client that is logged in.
-pub(crate) struct Client {
+#[derive(Debug)]
+pub struct Client {
     packets: Packets,
     /// The server's certificate, with TLS.
-    pub(crate) certificate: Option<CertificateDer<'static>>,
+    pub certificate: Option<CertificateDer<'static>>,
 }
 
 /// Why a login failed.
 #[derive(Debug)]
-pub(crate) enum Refused {
+pub enum Refused {
     /// The server said so.
     Error(u16, String),
     /// The server does not offer TLS.
     NoTls,
     /// The connection ended, or TLS failed.
-    Broken(#[expect(dead_code, reason = "it is printed")] io::Error),
+    Broken(io::Error),
 }
 
 impl From<io::Error> for Refused {
@@ -40,15 +42,20 @@ impl From<io::Error> for Refused {
 }
 
 impl Client {
-    /// Logs in as `root`, by TLS if given.
-    pub(crate) async fn login(port: u16, tls: Option<&Arc<ClientConfig>>) -> Result<Self, Refused> {
-        tokio::time::timeout(PATIENCE, Self::log_in(port, tls))
+    /// Logs in as `root` at a port of this machine, by TLS if given.
+    pub async fn login(port: u16, tls: Option<&Arc<ClientConfig>>) -> Result<Self, Refused> {
+        Self::login_at((Ipv4Addr::LOCALHOST, port).into(), tls).await
+    }
+
+    /// As [`Client::login`], at any address.
+    pub async fn login_at(address: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> Result<Self, Refused> {
+        tokio::time::timeout(PATIENCE, Self::log_in(address, tls))
             .await
             .map_err(io::Error::from)?
     }
 
-    async fn log_in(port: u16, tls: Option<&Arc<ClientConfig>>) -> Result<Self, Refused> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    async fn log_in(address: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> Result<Self, Refused> {
+        let stream = TcpStream::connect(address).await?;
         let mut packets = Packets::new(Box::new(stream), 0);
         let offered = capabilities(&packets.read().await?)
             .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
@@ -91,13 +98,13 @@ impl Client {
     }
 
     /// Runs a statement; the first cell of a result, else an empty text.
-    pub(crate) async fn query(&mut self, statement: &str) -> io::Result<String> {
+    pub async fn query(&mut self, statement: &str) -> io::Result<String> {
         let row = tokio::time::timeout(PATIENCE, self.run(statement)).await??;
         Ok(row.into_iter().next().unwrap_or_default())
     }
 
     /// Runs a statement such as `SHOW STATUS`; the second cell of its result.
-    pub(crate) async fn value(&mut self, statement: &str) -> io::Result<String> {
+    pub async fn value(&mut self, statement: &str) -> io::Result<String> {
         let row = tokio::time::timeout(PATIENCE, self.run(statement)).await??;
         Ok(row.into_iter().nth(1).unwrap_or_default())
     }
@@ -132,7 +139,7 @@ impl Client {
     }
 
     /// Whether the server has closed the connection.
-    pub(crate) async fn is_closed(&mut self, within: Duration) -> bool {
+    pub async fn is_closed(&mut self, within: Duration) -> bool {
         self.packets.restart();
         matches!(
             tokio::time::timeout(within, self.packets.read()).await,
@@ -140,11 +147,17 @@ impl Client {
         )
     }
 
-    /// Says goodbye.
-    pub(crate) async fn quit(mut self) {
+    /// Says goodbye to a server that listens.
+    pub async fn quit(self) {
+        self.try_quit().await.unwrap();
+    }
+
+    /// Says goodbye; the error is that nobody is there any more.
+    pub async fn try_quit(mut self) -> io::Result<()> {
         self.packets.restart();
-        self.packets.write(&[vec![1]]).await.unwrap();
+        self.packets.write(&[vec![1]]).await?;
         self.packets.close().await;
+        Ok(())
     }
 }
 

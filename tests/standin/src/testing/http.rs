@@ -4,10 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::mysql::packet::Io;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
-use tiproxy_standin::mysql::packet::Io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -16,51 +16,62 @@ use tokio_rustls::TlsConnector;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where an API is, and how it is spoken to.
-#[derive(Clone)]
-pub(crate) struct Endpoint {
-    pub(crate) port: u16,
-    pub(crate) tls: Option<Arc<ClientConfig>>,
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// A port of this machine.
+    pub port: u16,
+    /// TLS, if it is spoken.
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
 /// An answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) location: Option<String>,
-    pub(crate) body: String,
+pub struct Answer {
+    /// The code.
+    pub status: u16,
+    /// Where else to ask.
+    pub location: Option<String>,
+    /// What follows the head.
+    pub body: String,
 }
 
 impl Answer {
-    pub(crate) fn json(&self) -> Value {
+    /// The body, which must be JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 
 impl Endpoint {
     /// Without TLS.
-    pub(crate) fn plain(port: u16) -> Self {
+    #[must_use]
+    pub fn plain(port: u16) -> Self {
         Self { port, tls: None }
     }
 
     /// With TLS, and a certificate that is shown if given.
-    pub(crate) fn tls(port: u16, config: Arc<ClientConfig>) -> Self {
+    #[must_use]
+    pub fn tls(port: u16, config: Arc<ClientConfig>) -> Self {
         Self {
             port,
             tls: Some(config),
         }
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    /// What a path answers.
+    pub async fn get(&self, path: &str) -> Answer {
         self.request("GET", path, "").await.unwrap()
     }
 
-    pub(crate) async fn put(&self, path: &str, body: &str) -> Answer {
+    /// What a path answers to a body.
+    pub async fn put(&self, path: &str, body: &str) -> Answer {
         let answer = self.request("PUT", path, body).await;
         answer.unwrap_or_else(|error| panic!("PUT {path} {body}: {error}"))
     }
 
     /// A request; the error is that nobody answers.
-    pub(crate) async fn request(&self, method: &str, path: &str, body: &str) -> io::Result<Answer> {
+    pub async fn request(&self, method: &str, path: &str, body: &str) -> io::Result<Answer> {
         tokio::time::timeout(PATIENCE, self.exchange(method, path, body)).await?
     }
 
@@ -100,7 +111,7 @@ fn parse(text: &str) -> Option<Answer> {
 }
 
 /// A connection to a port of this machine.
-pub(crate) async fn connect(port: u16, tls: Option<&Arc<ClientConfig>>) -> io::Result<Box<dyn Io>> {
+pub async fn connect(port: u16, tls: Option<&Arc<ClientConfig>>) -> io::Result<Box<dyn Io>> {
     let stream = TcpStream::connect(("127.0.0.1", port)).await?;
     match tls {
         None => Ok(Box::new(stream)),
@@ -109,7 +120,7 @@ pub(crate) async fn connect(port: u16, tls: Option<&Arc<ClientConfig>>) -> io::R
 }
 
 /// TLS over a connection.
-pub(crate) async fn secured(
+pub async fn secured(
     stream: Box<dyn Io>,
     config: &Arc<ClientConfig>,
 ) -> io::Result<tokio_rustls::client::TlsStream<Box<dyn Io>>> {
