@@ -158,6 +158,31 @@ fn a_pod_whose_clients_have_left_ends_within_seconds() {
 }
 
 #[test]
+fn what_tiproxy_said_before_it_was_quiet_for_long_enough_does_not_count() {
+    let heard = |seconds: i64, answers: bool| {
+        let mut proxy = asked(answers.then_some(0), Some(20));
+        if let Some(observation) = &mut proxy.observation {
+            observation.at = now() - SignedDuration::from_secs(seconds);
+        }
+        proxy
+    };
+    let next_answer = Some(Duration::from_millis(500));
+    for (seconds, answers, gone) in [
+        (0, true, true),
+        (5, true, true),
+        (6, true, false),
+        (0, false, false),
+    ] {
+        for (reason, scene) in reasons() {
+            let plan = scene.leaves(20).proxy(heard(seconds, answers)).plan();
+            let what = format!("{seconds} {answers} {reason}");
+            assert_eq!(!plan.actions.is_empty(), gone, "{what}");
+            assert_eq!(plan.recheck, next_answer.filter(|_| !gone), "{what}");
+        }
+    }
+}
+
+#[test]
 fn at_the_deadline_it_goes_in_every_state() {
     for (what, proxy, connected) in [
         ("nobody was asked", ProxyState::default(), "None"),
