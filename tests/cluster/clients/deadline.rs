@@ -12,12 +12,12 @@ use tiproxy_standin::testing::mysql::Client;
 
 use super::load::Load;
 use super::program::versions;
-use super::random::Random;
 use super::view::View;
 use super::{group, run};
 use crate::harness::Test;
 use crate::harness::group::{NAME, PATIENCE, edit, settled};
 use crate::harness::operator::Operator;
+use crate::harness::random::Random;
 use crate::harness::wait::{eventually, expect};
 
 const DRAIN_SECONDS: u32 = 12;

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use tiproxy_operator::api::name::ANNOTATION_DRAIN_SECONDS;
 
 use super::way::{Way, prepare};
-use super::{CUT, LATE, address, first_pod, leave_of, pod_gone};
-use crate::harness;
+use super::{CUT, LATE, first_pod, leave_of, pod_gone};
 use crate::harness::responder::{Mark, Responder, Says};
 use crate::harness::tls::{acceptor, demanding_acceptor};
+use crate::harness::{self, Test};
 use crate::lifecycle::scenario::Scenario;
 
 /// The time that clients are given here.
@@ -33,6 +33,17 @@ enum Fault {
     Annotation,
 }
 
+const FAULTS: [Fault; 8] = [
+    Fault::Dead,
+    Fault::Hanging,
+    Fault::Unmarkable(Mark::Unknown),
+    Fault::Unmarkable(Mark::Forbidden),
+    Fault::Failing,
+    Fault::PlainText,
+    Fault::DemandsCertificate,
+    Fault::Annotation,
+];
+
 impl Fault {
     /// Whether the operator learns how many clients there are.
     fn is_readable(self) -> bool {
@@ -47,11 +58,16 @@ impl Fault {
         match self {
             Self::Annotation => json!({"metadata": {"annotations": {ANNOTATION_DRAIN_SECONDS: "a while"}}}),
             _ if self.speaks_tls() => json!({"spec": {"security": {"tls": {"cluster": {}}}}}),
-            _ => json!({}),
+            Self::Dead
+            | Self::Hanging
+            | Self::Unmarkable(_)
+            | Self::Failing
+            | Self::PlainText
+            | Self::DemandsCertificate => json!({}),
         }
     }
 
-    async fn respond(self, pod: &Pod) -> Option<Responder> {
+    async fn respond(self, test: &Test, pod: &Pod) -> Option<Responder> {
         let says = Says::connected(CLIENTS, CLIENTS);
         let says = match self {
             Self::Dead => return None,
@@ -63,110 +79,62 @@ impl Fault {
             Self::Unmarkable(mark) => Says { mark, ..says },
             Self::PlainText | Self::DemandsCertificate | Self::Annotation => says,
         };
-        let address = address(pod);
-        Some(if self == Self::DemandsCertificate {
-            Responder::start_tls(address, 3080, says, demanding_acceptor()).await
-        } else {
-            Responder::start(address, 3080, says).await
-        })
+        let tls = (self == Self::DemandsCertificate).then(demanding_acceptor);
+        Some(Responder::of_pod(test, pod, says, tls).await)
     }
 }
 
 /// A Pod leaves in each way while its API has the fault.
-fn all_go_at_the_deadline(fault: Fault) {
-    harness::run(async |test| {
-        let scenario = Scenario::start(test).await;
-        prepare(&scenario, &json!({"tlsCluster": {"enabled": fault.speaks_tls()}})).await;
-        for way in Way::ALL {
-            test.apply(&way.manifest(TIMEOUT, &fault.template())).await;
-        }
-        let (mut uids, mut responders) = (BTreeMap::new(), Vec::new());
-        for way in Way::ALL {
-            scenario.ready(way.group()).await;
-            let pod: Pod = scenario.get(&first_pod(way.group())).await;
-            responders.push(fault.respond(&pod).await);
-            uids.insert(way.group(), pod.uid().expect("a stored object has one"));
-        }
-        for way in Way::ALL {
-            way.go(&scenario).await;
-        }
-        for way in Way::ALL {
-            pod_gone(&scenario, &first_pod(way.group()), &uids[way.group()]).await;
-        }
-        drop(responders);
-        let entries = scenario.entries().await;
-        for way in Way::ALL {
-            let leave = leave_of(&entries, &uids[way.group()]);
-            let took = leave
-                .deleted
-                .zip(leave.began)
-                .map(|(deleted, began)| deleted - began);
-            let planned = i64::from(TIMEOUT);
-            assert!(
-                took.is_some_and(|took| (planned..=planned + LATE).contains(&took)),
-                "{way:?}: {leave:?}"
-            );
-        }
-        let cut = scenario.metric(CUT).await;
-        if fault.is_readable() {
-            assert!((cut - f64::from(CLIENTS) * 6.0).abs() < 0.1, "{cut}");
-        } else {
-            assert!(cut.abs() < 0.1, "{cut}");
-        }
-        for way in Way::ALL {
-            way.arrive(&scenario).await;
-        }
-        scenario.calm().await;
-        scenario.finish().await;
-    });
+async fn all_go_at_the_deadline(test: &Test, fault: Fault) {
+    let scenario = Scenario::start(test).await;
+    prepare(&scenario, &json!({"tlsCluster": {"enabled": fault.speaks_tls()}})).await;
+    for way in Way::ALL {
+        test.apply(&way.manifest(TIMEOUT, &fault.template())).await;
+    }
+    let (mut uids, mut responders) = (BTreeMap::new(), Vec::new());
+    for way in Way::ALL {
+        scenario.ready(way.group()).await;
+        let pod: Pod = scenario.get(&first_pod(way.group())).await;
+        responders.push(fault.respond(test, &pod).await);
+        uids.insert(way.group(), pod.uid().expect("a stored object has one"));
+    }
+    for way in Way::ALL {
+        way.go(&scenario).await;
+    }
+    for way in Way::ALL {
+        pod_gone(&scenario, &first_pod(way.group()), &uids[way.group()]).await;
+    }
+    drop(responders);
+    let entries = scenario.entries().await;
+    for way in Way::ALL {
+        let leave = leave_of(&entries, &uids[way.group()]);
+        let took = leave
+            .deleted
+            .zip(leave.began)
+            .map(|(deleted, began)| deleted - began);
+        let planned = i64::from(TIMEOUT);
+        assert!(
+            took.is_some_and(|took| (planned..=planned + LATE).contains(&took)),
+            "{way:?}: {leave:?}"
+        );
+    }
+    let cut = scenario.metric(CUT).await;
+    if fault.is_readable() {
+        assert!((cut - f64::from(CLIENTS) * 6.0).abs() < 0.1, "{cut}");
+    } else {
+        assert!(cut.abs() < 0.1, "{cut}");
+    }
+    for way in Way::ALL {
+        way.arrive(&scenario).await;
+    }
+    scenario.calm().await;
+    scenario.finish().await;
 }
 
 #[test]
 #[ignore = "needs a cluster: ./hack/test.sh"]
-fn a_dead_api_ends_at_the_deadline() {
-    all_go_at_the_deadline(Fault::Dead);
-}
-
-#[test]
-#[ignore = "needs a cluster: ./hack/test.sh"]
-fn a_hanging_api_ends_at_the_deadline() {
-    all_go_at_the_deadline(Fault::Hanging);
-}
-
-#[test]
-#[ignore = "needs a cluster: ./hack/test.sh"]
-fn an_api_that_cannot_be_marked_404_ends_at_the_deadline() {
-    all_go_at_the_deadline(Fault::Unmarkable(Mark::Unknown));
-}
-
-#[test]
-#[ignore = "needs a cluster: ./hack/test.sh"]
-fn an_api_that_cannot_be_marked_405_ends_at_the_deadline() {
-    all_go_at_the_deadline(Fault::Unmarkable(Mark::Forbidden));
-}
-
-#[test]
-#[ignore = "needs a cluster: ./hack/test.sh"]
-fn an_api_that_fails_500_ends_at_the_deadline() {
-    all_go_at_the_deadline(Fault::Failing);
-}
-
-#[test]
-#[ignore = "needs a cluster: ./hack/test.sh"]
-fn plain_text_in_the_place_of_tls_ends_at_the_deadline() {
-    all_go_at_the_deadline(Fault::PlainText);
-}
-
-#[test]
-#[ignore = "needs a cluster: ./hack/test.sh"]
-fn an_api_that_wants_another_certificate_ends_at_the_deadline() {
-    all_go_at_the_deadline(Fault::DemandsCertificate);
-}
-
-#[test]
-#[ignore = "needs a cluster: ./hack/test.sh"]
-fn an_annotation_that_is_no_number_leaves_the_explicit_deadline() {
-    all_go_at_the_deadline(Fault::Annotation);
+fn whatever_is_wrong_with_the_api_a_pod_goes_at_its_deadline() {
+    harness::run_for_each(&FAULTS, all_go_at_the_deadline);
 }
 
 #[test]
@@ -181,7 +149,7 @@ fn a_certificate_for_another_name_is_no_fault() {
         let pod: Pod = scenario.get(&first_pod(way.group())).await;
         // Nobody is connected, which is read although the certificate names somebody else.
         let says = Says::connected(0, 7);
-        let _responder = Responder::start_tls(address(&pod), 3080, says, acceptor()).await;
+        let _responder = Responder::of_pod(test, &pod, says, Some(acceptor())).await;
         way.go(&scenario).await;
         way.arrive(&scenario).await;
         let leave = leave_of(&scenario.entries().await, &pod.uid().unwrap());

@@ -55,7 +55,7 @@ fn who_leaves_is_marked_and_who_comes_back_is_not() {
         // Who never left was never told anything.
         assert_eq!(stays.told(), []);
         scenario.ready(GROUP).await;
-        scenario.finish().await;
+        scenario.verdict().await;
     });
 }
 

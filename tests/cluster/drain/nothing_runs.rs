@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::way::{Way, prepare};
 use super::{NEVER_STARTS, first_pod, leave_of, pod_gone_within};
-use crate::harness;
 use crate::harness::wait::eventually;
+use crate::harness::{self, Test};
 use crate::lifecycle::scenario::{PATIENCE, Scenario};
 
 /// Long before the deadline.
@@ -72,54 +72,45 @@ impl Obstacle {
     }
 }
 
-fn all_go_at_once(obstacle: Obstacle) {
-    harness::run(async |test| {
-        let scenario = Scenario::start(test).await;
-        prepare(&scenario, &json!({})).await;
-        for way in Way::ALL {
-            test.apply(&way.manifest(600, &obstacle.template())).await;
-        }
-        let mut uids = BTreeMap::new();
-        for way in Way::ALL {
-            let pod = obstacle.appears(&scenario, &first_pod(way.group())).await;
-            uids.insert(way.group(), pod.uid().expect("a stored object has one"));
-        }
-        let began = Instant::now();
-        for way in Way::ALL {
-            way.go(&scenario).await;
-        }
-        for way in Way::ALL {
-            pod_gone_within(
-                &scenario,
-                &first_pod(way.group()),
-                &uids[way.group()],
-                AT_ONCE.saturating_sub(began.elapsed()),
-            )
-            .await;
-        }
-        let entries = scenario.entries().await;
-        for (group, uid) in &uids {
-            let leave = leave_of(&entries, uid);
-            assert_eq!(leave.began, None, "{group}: a drain of nobody: {leave:?}");
-        }
-        scenario.verdict().await;
-    });
+async fn all_go_at_once(test: &Test, obstacle: Obstacle) {
+    let scenario = Scenario::start(test).await;
+    prepare(&scenario, &json!({})).await;
+    for way in Way::ALL {
+        test.apply(&way.manifest(600, &obstacle.template())).await;
+    }
+    let mut uids = BTreeMap::new();
+    for way in Way::ALL {
+        let pod = obstacle.appears(&scenario, &first_pod(way.group())).await;
+        uids.insert(way.group(), pod.uid().expect("a stored object has one"));
+    }
+    let began = Instant::now();
+    for way in Way::ALL {
+        way.go(&scenario).await;
+    }
+    for way in Way::ALL {
+        pod_gone_within(
+            &scenario,
+            &first_pod(way.group()),
+            &uids[way.group()],
+            AT_ONCE.saturating_sub(began.elapsed()),
+        )
+        .await;
+    }
+    let entries = scenario.entries().await;
+    for (group, uid) in &uids {
+        let leave = leave_of(&entries, uid);
+        assert_eq!(leave.began, None, "{group}: a drain of nobody: {leave:?}");
+    }
+    scenario.verdict().await;
 }
 
 #[test]
 #[ignore = "needs a cluster: ./hack/test.sh"]
-fn a_pod_that_never_started_goes_at_once() {
-    all_go_at_once(Obstacle::NeverStarted);
-}
-
-#[test]
-#[ignore = "needs a cluster: ./hack/test.sh"]
-fn a_pod_that_fits_no_node_goes_at_once() {
-    all_go_at_once(Obstacle::Unschedulable);
-}
-
-#[test]
-#[ignore = "needs a cluster: ./hack/test.sh"]
-fn a_pod_whose_image_is_missing_goes_at_once() {
-    all_go_at_once(Obstacle::ImageMissing);
+fn where_nothing_runs_a_pod_goes_at_once() {
+    let obstacles = [
+        Obstacle::NeverStarted,
+        Obstacle::Unschedulable,
+        Obstacle::ImageMissing,
+    ];
+    harness::run_for_each(&obstacles, all_go_at_once);
 }

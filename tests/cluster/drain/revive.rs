@@ -50,7 +50,8 @@ fn scaling_out_again_brings_the_same_pods_back() {
                 .any(|condition| condition.type_ == "Drained");
             assert!(!told, "{status:?}");
         }
-        scenario.finish().await;
+        // How many clients are connected is told at leisure, so there is no rest yet.
+        scenario.verdict().await;
     });
 }
 
@@ -71,7 +72,8 @@ fn scaling_in_and_out_within_a_second_makes_no_pod() {
         scenario.calm().await;
         serve_again(&scenario, &pods).await;
         assert_eq!(pods_ever(&scenario.entries().await), 3);
-        scenario.finish().await;
+        // How many clients are connected is told at leisure, so there is no rest yet.
+        scenario.verdict().await;
     });
 }
 
@@ -107,7 +109,7 @@ fn a_rollback_brings_back_who_was_leaving() {
         scenario.ready(GROUP).await;
         assert_eq!(scenario.pod_uids(GROUP).await, pods);
         serve_again(&scenario, &pods).await;
-        scenario.finish().await;
+        scenario.verdict().await;
     });
 }
 

@@ -109,6 +109,9 @@ fn merge(target: &mut Value, patch: &Value) {
         *target = patch.clone();
         return;
     };
+    if !target.is_object() {
+        *target = json!({});
+    }
     for (field, value) in fields {
         merge(&mut target[field.as_str()], value);
     }

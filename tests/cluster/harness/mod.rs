@@ -32,6 +32,7 @@ pub(crate) mod namespace;
 pub(crate) mod node;
 pub(crate) mod objects;
 pub(crate) mod operator;
+pub(crate) mod random;
 pub(crate) mod responder;
 pub(crate) mod storage;
 pub(crate) mod tls;
@@ -143,6 +144,28 @@ pub(crate) fn run_within(limit: Duration, test: impl AsyncFnOnce(&Test)) {
     let settings = Settings::get();
     cluster::prepare(settings, &runtime());
     run_in(settings, limit, test);
+}
+
+/// Runs a test for each of some cases, all at the same time, each in a namespace of its own.
+pub(crate) fn run_for_each<C>(cases: &[C], test: impl AsyncFn(&Test, C) + Sync)
+where
+    C: Copy + Send + Sync + std::fmt::Debug,
+{
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = cases
+            .iter()
+            .map(|case| {
+                let run_one = || run(async |context| test(context, *case).await);
+                let named = std::thread::Builder::new().name(format!("{case:?}"));
+                (case, named.spawn_scoped(scope, run_one).expect("a thread starts"))
+            })
+            .collect();
+        let joined = threads.into_iter().map(|(case, thread)| (case, thread.join()));
+        let failed: Vec<_> = joined
+            .filter_map(|(case, result)| result.is_err().then_some(case))
+            .collect();
+        assert!(failed.is_empty(), "failed for {failed:?}");
+    });
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -334,7 +334,7 @@ fn leave_a_running_pod_is_not_deleted_as_it_serves() {
     by_user.expect(&[]);
     let mut failed = draining(60);
     failed.change("Pod", "web-tiproxy-0", |pod| {
-        pod["status"]["phase"] = "Failed".into()
+        pod["status"]["phase"] = "Failed".into();
     });
     leave(&mut failed);
     failed.expect(&[]);
