@@ -20,6 +20,9 @@ use crate::runtime::write::Target;
 /// them TiProxy ends within a second or two, and the kubelet allows at least two more.
 pub const DRAINED_GRACE_SECONDS: u32 = 5;
 
+/// One that leaves is asked every second or so, and that it is as quiet as before calls nobody.
+const NEXT_ANSWER: Duration = Duration::from_millis(500);
+
 /// Why a Pod has to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -137,7 +140,9 @@ pub(super) fn step(observed: &Observed, pod: &Pod, cause: Cause, grace: Option<u
             ..waiting(observed, pod, begin, now)
         };
     }
-    let is_drained = quiet_end(observed, pod, begin, quiet).is_some_and(|end| now >= end);
+    // By what TiProxy said then: whoever connects after an answer is in the next one only.
+    let is_drained =
+        quiet_end(observed, pod, begin, quiet).is_some_and(|end| heard(observed, pod) >= Some(end));
     if is_drained {
         let grace = grace.map_or(DRAINED_GRACE_SECONDS, |grace| grace.min(DRAINED_GRACE_SECONDS));
         return gone(Some(grace), End::Drained);
@@ -159,6 +164,13 @@ fn quiet_end(observed: &Observed, pod: &Pod, begin: Timestamp, quiet: Duration) 
     Some(drain::after(since.max(begin), quiet))
 }
 
+/// When TiProxy answered last, if it answers.
+fn heard(observed: &Observed, pod: &Pod) -> Option<Timestamp> {
+    let observation = observed.proxy_of(pod).observation.as_ref();
+    let answered = observation.filter(|observation| observation.answer.is_some());
+    answered.map(|observation| observation.at)
+}
+
 fn waiting(observed: &Observed, pod: &Pod, begin: Timestamp, now: Timestamp) -> Plan {
     let template = &observed.object.spec.template;
     let deadline = drain::after(begin, template.drain_timeout());
@@ -167,11 +179,13 @@ fn waiting(observed: &Observed, pod: &Pod, begin: Timestamp, now: Timestamp) -> 
     let connections = drain::connections(observed, pod);
     let message = words(observed, pod, connections, quiet, drain::whole_seconds(deadline));
     Plan {
-        recheck: [Some(deadline), quiet_end]
-            .into_iter()
-            .flatten()
-            .filter_map(|time| drain::until(time, now))
-            .min(),
+        recheck: [
+            drain::until(deadline, now),
+            quiet_end.map(|end| drain::until(end, now).unwrap_or(NEXT_ANSWER)),
+        ]
+        .into_iter()
+        .flatten()
+        .min(),
         leaving: Some(Leaving {
             begin,
             deadline,

@@ -157,9 +157,11 @@ impl World {
             }
             End::Drained => {
                 let uid = pod.uid().unwrap_or_default();
-                let quiet = self.proxy.told(&uid).quiet_since.expect("a quiet TiProxy");
+                let told = self.proxy.told(&uid);
+                let quiet = told.quiet_since.expect("a quiet TiProxy");
                 let since = quiet.max(begin.expect("a begin"));
-                assert!(is_over(since, template.drain_quiet()), "{since}");
+                let heard = told.observation.expect("an answer").at;
+                assert!(heard >= drain::after(since, template.drain_quiet()), "{since}");
                 assert!(is_hidden, "it takes new clients");
             }
         }

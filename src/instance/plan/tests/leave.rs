@@ -138,15 +138,12 @@ fn a_pod_whose_clients_have_left_ends_within_seconds() {
         &[drained],
         None,
     );
-    check_all(
-        "not before it is out of the Services",
-        |scene| {
-            let serving = json!({"metadata": {"labels": {name::LABEL_SERVING: "true"}}});
-            scene.leaves(20).proxy(asked(Some(0), Some(15))).pod(&serving)
-        },
-        &[HIDE],
-        Some(40),
-    );
+    for (reason, scene) in reasons() {
+        let serving = json!({"metadata": {"labels": {name::LABEL_SERVING: "true"}}});
+        let scene = scene.leaves(20).proxy(asked(Some(0), Some(15))).pod(&serving);
+        let steps = brief(&scene.plan());
+        assert_eq!(steps, [HIDE], "not before it is out of the Services: {reason}");
+    }
     let short = json!({"spec": {"overlay": {"pod": {"spec": {"terminationGracePeriodSeconds": 2}}}}});
     let scene = Scene::ready().drain().offline().object(&short);
     check(
@@ -155,6 +152,31 @@ fn a_pod_whose_clients_have_left_ends_within_seconds() {
         &["delete pod uid-pod@20 Offline Drained in Some(2)"],
         Some("Pod web-tiproxy-0 is ending"),
     );
+}
+
+#[test]
+fn what_tiproxy_said_before_it_was_quiet_for_long_enough_does_not_count() {
+    let heard = |seconds: i64, answers: bool| {
+        let mut proxy = asked(answers.then_some(0), Some(20));
+        if let Some(observation) = &mut proxy.observation {
+            observation.at = now() - SignedDuration::from_secs(seconds);
+        }
+        proxy
+    };
+    let next_answer = Some(Duration::from_millis(500));
+    for (seconds, answers, gone) in [
+        (0, true, true),
+        (5, true, true),
+        (6, true, false),
+        (0, false, false),
+    ] {
+        for (reason, scene) in reasons() {
+            let plan = scene.leaves(20).proxy(heard(seconds, answers)).plan();
+            let what = format!("{seconds} {answers} {reason}");
+            assert_eq!(!plan.actions.is_empty(), gone, "{what}");
+            assert_eq!(plan.recheck, next_answer.filter(|_| !gone), "{what}");
+        }
+    }
 }
 
 #[test]
