@@ -2,7 +2,6 @@
 
 mod table;
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -155,8 +154,12 @@ fn a_drain_costs_two_writes_more() {
 
         // Clients are there for a while, and then they are not.
         let drained = async |test: &Test| {
-            let pod = running(test).await;
-            let responder = Responder::start(pod, 3080, Says::connected(2, 2)).await;
+            let pods = test
+                .api::<Pod>()
+                .list(&ListParams::default())
+                .await
+                .expect("Pods");
+            let responder = Responder::of_pod(test, &pods.items[0], Says::connected(2, 2), None).await;
             // Until it has been asked, which makes one write of the status more.
             silence(&ever).await;
             responder
@@ -192,22 +195,16 @@ fn a_drain_costs_two_writes_more() {
         edit(test, json!({"template": {"spec": {"version": "v1.3.2"}}})).await;
         let _responder = leave(responder).await;
         let what = "replacing one in place, with drain";
-        let promise = with_drain(with_zone(Promise::kept(7, 6)));
+        // One write of the status more tells how far it has left.
+        let in_place = Promise {
+            gate: 7,
+            ambition: 6,
+            reached: 7,
+        };
+        let promise = with_drain(with_zone(in_place));
         add(&mut table, what, promise, test, &audit, 1).await;
         table.judge();
     });
-}
-
-/// The address of the only Pod.
-async fn running(test: &Test) -> IpAddr {
-    let pods = test
-        .api::<Pod>()
-        .list(&ListParams::default())
-        .await
-        .expect("Pods");
-    let status = pods.items[0].status.clone().unwrap_or_default();
-    let address = status.pod_ip.expect("a running Pod has an address");
-    address.parse().expect("an address")
 }
 
 #[test]

@@ -12,11 +12,11 @@ use tiproxy_standin::testing::mysql::Client;
 
 use super::load::Load;
 use super::program::{Program, Surroundings, versions};
-use super::random::Random;
 use super::view::View;
 use super::{QUICKLY, TIME_LIMIT, group, has_nodes, kubelet};
 use crate::harness::group::{NAME, PATIENCE, edit, settled};
 use crate::harness::operator::Operator;
+use crate::harness::random::Random;
 use crate::harness::wait::{eventually, expect};
 use crate::harness::{self, Test};
 

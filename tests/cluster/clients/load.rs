@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tiproxy_standin::testing::mysql::Client;
 use tokio::task::JoinSet;
 
-use super::random::Random;
 use super::view::View;
+use crate::harness::random::Random;
 
 /// How long a client waits for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -10,7 +10,7 @@ mod kubelet_test;
 mod life;
 mod load;
 mod program;
-mod random;
+
 mod table;
 mod view;
 

@@ -12,8 +12,8 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::random::Random;
 use crate::harness::Test;
+use crate::harness::random::Random;
 
 const SQL_PORT: u16 = 6000;
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tiproxy_operator::api::name::ANNOTATION_DRAIN_SECONDS;
 
 use super::way::{Way, prepare};
-use super::{CUT, LATE, address, first_pod, leave_of, pod_gone};
+use super::{CUT, LATE, first_pod, leave_of, pod_gone};
 use crate::harness::responder::{Mark, Responder, Says};
 use crate::harness::tls::{acceptor, demanding_acceptor};
 use crate::harness::{self, Test};
@@ -62,7 +62,7 @@ impl Fault {
         }
     }
 
-    async fn respond(self, pod: &Pod) -> Option<Responder> {
+    async fn respond(self, test: &Test, pod: &Pod) -> Option<Responder> {
         let says = Says::connected(CLIENTS, CLIENTS);
         let says = match self {
             Self::Dead => return None,
@@ -74,12 +74,8 @@ impl Fault {
             Self::Unmarkable(mark) => Says { mark, ..says },
             Self::PlainText | Self::DemandsCertificate | Self::Annotation => says,
         };
-        let address = address(pod);
-        Some(if self == Self::DemandsCertificate {
-            Responder::start_tls(address, 3080, says, demanding_acceptor()).await
-        } else {
-            Responder::start(address, 3080, says).await
-        })
+        let tls = (self == Self::DemandsCertificate).then(demanding_acceptor);
+        Some(Responder::of_pod(test, pod, says, tls).await)
     }
 }
 
@@ -94,7 +90,7 @@ async fn all_go_at_the_deadline(test: &Test, fault: Fault) {
     for way in Way::ALL {
         scenario.ready(way.group()).await;
         let pod: Pod = scenario.get(&first_pod(way.group())).await;
-        responders.push(fault.respond(&pod).await);
+        responders.push(fault.respond(test, &pod).await);
         uids.insert(way.group(), pod.uid().expect("a stored object has one"));
     }
     for way in Way::ALL {
@@ -148,7 +144,7 @@ fn a_certificate_for_another_name_is_no_fault() {
         let pod: Pod = scenario.get(&first_pod(way.group())).await;
         // Nobody is connected, which is read although the certificate names somebody else.
         let says = Says::connected(0, 7);
-        let _responder = Responder::start_tls(address(&pod), 3080, says, acceptor()).await;
+        let _responder = Responder::of_pod(test, &pod, says, Some(acceptor())).await;
         way.go(&scenario).await;
         way.arrive(&scenario).await;
         let leave = leave_of(&scenario.entries().await, &pod.uid().unwrap());

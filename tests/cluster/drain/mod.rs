@@ -52,20 +52,10 @@ async fn set_timeout(scenario: &Scenario<'_>, group: &str, seconds: u32) {
 async fn respond(scenario: &Scenario<'_>, group: &str, says: &Says) -> BTreeMap<String, Responder> {
     let mut responders = BTreeMap::new();
     for (name, pod) in scenario.of_group::<Pod>(group).await {
-        responders.insert(name, respond_for(&pod, says.clone()).await);
+        let responder = Responder::of_pod(scenario.test, &pod, says.clone(), None).await;
+        responders.insert(name, responder);
     }
     responders
-}
-
-async fn respond_for(pod: &Pod, says: Says) -> Responder {
-    Responder::start(address(pod), 3080, says).await
-}
-
-/// The address of a running Pod.
-fn address(pod: &Pod) -> std::net::IpAddr {
-    let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref());
-    let address = address.expect("a running Pod has an address");
-    address.parse().expect("an address")
 }
 
 /// How a Pod left, in seconds.

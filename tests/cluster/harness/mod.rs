@@ -32,6 +32,7 @@ pub(crate) mod namespace;
 pub(crate) mod node;
 pub(crate) mod objects;
 pub(crate) mod operator;
+pub(crate) mod random;
 pub(crate) mod responder;
 pub(crate) mod storage;
 pub(crate) mod tls;

@@ -2,14 +2,23 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::Test;
+
 const HEALTH: &str = "/api/debug/health";
+/// How often an address may be found in use by somebody else.
+const MOST_ATTEMPTS: u32 = 100;
+/// How often it is looked whether the Pod is gone.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// What it answers from now on.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +81,7 @@ impl Says {
 /// A server; it ends with this value.
 pub(crate) struct Responder {
     state: Arc<Mutex<State>>,
-    _task: AbortOnDropHandle<()>,
+    task: AbortOnDropHandle<()>,
 }
 
 struct State {
@@ -91,17 +100,39 @@ impl Responder {
         Self::listen(address, port, says, None).await
     }
 
-    /// As [`Self::start`], with TLS.
-    pub(crate) async fn start_tls(address: IpAddr, port: u16, says: Says, tls: TlsAcceptor) -> Self {
-        Self::listen(address, port, says, Some(tls)).await
+    /// Answers for a Pod until it is gone: its address is another's then.
+    pub(crate) async fn of_pod(test: &Test, pod: &Pod, says: Says, tls: Option<TlsAcceptor>) -> Self {
+        let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref());
+        let address = address.expect("a running Pod has an address");
+        let address = address.parse().expect("an address");
+        let mut responder = Self::listen(address, 3080, says, tls).await;
+        let (pods, name, uid) = (test.api::<Pod>(), pod.name_any(), pod.uid());
+        let listening = responder.task;
+        responder.task = AbortOnDropHandle::new(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                let found = pods.get_opt(&name).await;
+                if found.is_ok_and(|found| found.is_none_or(|found| found.uid() != uid)) {
+                    return drop(listening);
+                }
+            }
+        }));
+        responder
     }
 
     async fn listen(address: IpAddr, port: u16, says: Says, tls: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind(SocketAddr::new(address, port))
-            .await
-            .unwrap_or_else(|error| {
-                panic!("{address}:{port}: {error}; is the Pod's address on the loopback?")
-            });
+        // Whoever answered for a former Pod of the address may still be about to end.
+        let mut attempts = 0;
+        let listener = loop {
+            match TcpListener::bind(SocketAddr::new(address, port)).await {
+                Ok(listener) => break listener,
+                Err(error) if attempts == MOST_ATTEMPTS => {
+                    panic!("{address}:{port}: {error}; is the Pod's address on the loopback?")
+                }
+                Err(_) => tokio::time::sleep(LOOK).await,
+            }
+            attempts += 1;
+        };
         let state = Arc::new(Mutex::new(State {
             says,
             asked: 0,
@@ -123,7 +154,7 @@ impl Responder {
         });
         Self {
             state,
-            _task: AbortOnDropHandle::new(task),
+            task: AbortOnDropHandle::new(task),
         }
     }
 

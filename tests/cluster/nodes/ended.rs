@@ -88,7 +88,7 @@ fn a_pod_that_fails_again_and_again_is_replaced_with_pauses() {
         }
         assert!(pauses[0] < 8, "the first is replaced at once: {pauses:?}");
         assert!((9..30).contains(&pauses[1]), "the second after 10 s: {pauses:?}");
-        scenario.finish().await;
+        scenario.verdict().await;
     });
 }
 

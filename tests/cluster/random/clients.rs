@@ -9,7 +9,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::random::Random;
+use crate::harness::random::Random;
 use crate::harness::responder::{Mark, Responder, Says};
 
 /// How often it is looked for new Pods, and how often clients come and go.

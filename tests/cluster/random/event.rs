@@ -1,6 +1,6 @@
 //! What happens to a group.
 
-use super::random::Random;
+use crate::harness::random::Random;
 
 const VERSIONS: [&str; 3] = ["v1.3.1", "v1.3.2", "v1.3.3"];
 const LEVELS: [&str; 3] = ["info", "warn", "error"];
@@ -15,19 +15,19 @@ pub(super) enum Event {
     Level(&'static str),
     /// A configuration that it reads at its start.
     Encoder(&'static str),
-    Replicas(u32),
+    Replicas(usize),
     Limits {
-        max_surge: u32,
-        max_unavailable: u32,
+        max_surge: usize,
+        max_unavailable: usize,
     },
-    MinReady(u32),
-    DrainTimeout(u32),
+    MinReady(usize),
+    DrainTimeout(usize),
     Paused(bool),
     ClusterPaused(bool),
     Suspended(bool),
-    DeletePod(u32),
-    EvictPod(u32),
-    DeleteTiProxy(u32),
+    DeletePod(usize),
+    EvictPod(usize),
+    DeleteTiProxy(usize),
     RestartOperator {
         kill: bool,
     },

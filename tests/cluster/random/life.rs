@@ -1,7 +1,6 @@
 //! One random life.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
@@ -10,17 +9,17 @@ use tiproxy_operator::api::{Cluster, TiProxy};
 
 use super::clients::Clients;
 use super::event::Event;
-use super::random::Random;
 use crate::harness::Test;
+use crate::harness::random::Random;
 use crate::lifecycle::pd::{cluster, group_of_cluster, pd_service};
 use crate::lifecycle::scenario::{GROUP, Scenario};
 
 const EVENTS: u32 = 16;
 /// The longest time between two events, in milliseconds. Many come while what the last one began still goes on.
-const MOST_PAUSE: u32 = 1500;
+const MOST_PAUSE: u64 = 1500;
 
 pub(super) async fn live(test: &Test, seed: u64) {
-    let mut random = Random::new(seed);
+    let mut random = Random::seeded(seed);
     let scenario = Scenario::start_with(test, &["--proxy-poll-interval", "1"]).await;
     test.apply(&cluster(&json!({}))).await;
     test.apply(&pd_service()).await;
@@ -33,12 +32,12 @@ pub(super) async fn live(test: &Test, seed: u64) {
     let clients = Clients::start(
         test.client.clone(),
         &test.namespace,
-        Random::new(seed ^ u64::from(u32::MAX)),
+        Random::seeded(seed ^ u64::from(u32::MAX)),
     );
 
     let mut story = format!("seed {seed}, {replicas} replicas\n");
     for number in 0..EVENTS {
-        tokio::time::sleep(Duration::from_millis(random.below(MOST_PAUSE).into())).await;
+        tokio::time::sleep(random.millis(0..MOST_PAUSE)).await;
         let event = Event::next(&mut random);
         writeln!(story, "{number}: {event:?}").expect("a text can be written");
         // What failed is seen beside the state of the namespace.
@@ -146,7 +145,7 @@ async fn evict(scenario: &Scenario<'_>, name: &str) {
 }
 
 /// The name at a place among those that are there, if there are any.
-async fn at<K>(scenario: &Scenario<'_>, place: u32) -> Option<String>
+async fn at<K>(scenario: &Scenario<'_>, place: usize) -> Option<String>
 where
     K: kube::Resource<Scope = kube::core::NamespaceResourceScope>
         + Clone
@@ -155,6 +154,6 @@ where
     K::DynamicType: Default,
 {
     let there: Vec<_> = scenario.of_group::<K>(GROUP).await.into_keys().collect();
-    let count = u32::try_from(there.len()).ok().filter(|count| *count > 0)?;
-    there.into_iter().nth((place % count) as usize)
+    let place = place.checked_rem(there.len())?;
+    there.into_iter().nth(place)
 }

@@ -8,7 +8,6 @@
 mod clients;
 mod event;
 mod life;
-mod random;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
