@@ -76,23 +76,19 @@ impl Reporter {
             }
             DeleteReason::Left { cause, end } => (cause, end),
         };
-        match end {
-            End::Deadline { connected: Some(0) } => {}
-            End::Deadline { connected } => {
-                let whom = match connected {
-                    Some(1) => "1 client that was still connected was".to_owned(),
-                    Some(more) => format!("{more} clients that were still connected were"),
-                    None => {
-                        "clients that may still have been connected, which TiProxy's API did not tell, were"
-                            .to_owned()
-                    }
-                };
-                let why = format!(
-                    "the time to leave (spec.template.spec.drain.timeoutSeconds of the group) was over, and {whom} cut"
-                );
-                self.tell_of_pod(instance, Severity::Warning, "ClientsCut", pod, &why);
-            }
-            End::Undrained | End::NothingRan | End::Drained | End::Stopped => {}
+        if let End::Deadline { connected } = end
+            && connected != Some(0)
+        {
+            let whom = match connected {
+                Some(1) => "1 client that was still connected was".to_owned(),
+                Some(more) => format!("{more} clients that were still connected were"),
+                None => "clients that may still have been connected, which TiProxy's API did not tell, were"
+                    .to_owned(),
+            };
+            let why = format!(
+                "the time to leave (spec.template.spec.drain.timeoutSeconds of the group) was over, and {whom} cut"
+            );
+            self.tell_of_pod(instance, Severity::Warning, "ClientsCut", pod, &why);
         }
         let why = match cause {
             // The group tells of it.

@@ -76,10 +76,11 @@ pub enum Turn {
 /// What a patch of a Pod's metadata does to its leave, if anything.
 #[must_use]
 pub fn turn(patch: &Map<String, Value>) -> Option<Turn> {
-    match patch.get("annotations")?.get(name::ANNOTATION_DRAIN_BEGIN)? {
-        Value::Null => Some(Turn::Revived),
-        begin => Some(Turn::Began(begin.as_str()?.parse().ok()?)),
+    let begin = patch.get("annotations")?.get(name::ANNOTATION_DRAIN_BEGIN)?;
+    if begin.is_null() {
+        return Some(Turn::Revived);
     }
+    Some(Turn::Began(begin.as_str()?.parse().ok()?))
 }
 
 /// How many clients are connected to a Pod, as it is told: as long as nobody has been asked, as many as there were.

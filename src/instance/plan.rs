@@ -60,12 +60,15 @@ impl Plan {
     /// How the leave of a Pod ends with this plan, if it does.
     #[must_use]
     pub fn end(&self) -> Option<End> {
-        self.actions.iter().find_map(|action| match action {
-            Action::DeletePod {
+        self.actions.iter().find_map(|action| {
+            let Action::DeletePod {
                 why: DeleteReason::Left { end, .. },
                 ..
-            } => Some(*end),
-            _ => None,
+            } = action
+            else {
+                return None;
+            };
+            Some(*end)
         })
     }
 

@@ -96,7 +96,7 @@ fn a_namespace_goes_also_when_its_test_fails() {
         });
         assert!(failed.is_err());
         assert_ne!(name, "");
-        eventually(Duration::from_secs(30), "the namespace goes", async || {
+        eventually(Duration::from_mins(4), "the namespace goes", async || {
             let output = test
                 .kubectl
                 .run(&["get", "namespace", &name, "--output", "name"])

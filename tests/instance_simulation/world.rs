@@ -163,14 +163,7 @@ impl World {
             Event::Advance(seconds) => self.advance(Duration::from_secs(seconds)),
             Event::Run => self.run(),
             Event::Ready => self.become_ready(),
-            Event::Unready => {
-                let since = self.proxy.started;
-                self.touch_pod(|pod| {
-                    if is_running(pod) {
-                        set_status(pod, running(since));
-                    }
-                });
-            }
+            Event::Unready => self.become_unready(),
             Event::Evict => self.touch_pod(|pod| {
                 set_status(
                     pod,
@@ -284,18 +277,7 @@ impl World {
                     self.proxy.ask(&uid, now);
                 }
             }
-            Event::Crash => {
-                if self.pod().is_some_and(is_running) {
-                    self.proxy.serve(0);
-                    let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
-                    self.touch_pod(|pod| {
-                        set_status(
-                            pod,
-                            json!({"phase": "Running", "containerStatuses": [container(&waiting)]}),
-                        )
-                    });
-                }
-            }
+            Event::Crash => self.crash(),
             Event::Begin(begin) => {
                 self.vandalised.extend(self.pod().and_then(ResourceExt::uid));
                 self.touch_pod(|pod| {
@@ -324,6 +306,25 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    fn become_unready(&mut self) {
+        let since = self.proxy.started;
+        self.touch_pod(|pod| {
+            if is_running(pod) {
+                set_status(pod, running(since));
+            }
+        });
+    }
+
+    fn crash(&mut self) {
+        if !self.pod().is_some_and(is_running) {
+            return;
+        }
+        self.proxy.serve(0);
+        let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        let status = json!({"phase": "Running", "containerStatuses": [container(&waiting)]});
+        self.touch_pod(|pod| set_status(pod, status));
     }
 
     /// The kubelet starts what is to run, or starts it again.

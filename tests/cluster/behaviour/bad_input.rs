@@ -121,8 +121,6 @@ fn what_has_no_effect_is_named() {
         let _operator = test.start_operator().await;
         let config = "[proxy]\naddr = \"0.0.0.0:1\"\nmax-conections = 5\n[api]\naddr = \"0.0.0.0:2\"\n";
         let mut web = configured("web", 1, config);
-        web["spec"]["progressDeadlineSeconds"] = json!(60);
-        web["spec"]["template"]["spec"]["drain"] = json!({"timeoutSeconds": 5});
         web["spec"]["template"]["spec"]["overlay"] =
             json!({"pod": {"metadata": {"labels": {"app.kubernetes.io/name": "b"}}}});
         test.apply(&web).await;
@@ -143,11 +141,7 @@ fn what_has_no_effect_is_named() {
         let message = is_true(test, &web, "UnsupportedFields", "NotYetSupported").await;
         holds(
             &message,
-            &[
-                "spec.progressDeadlineSeconds",
-                "spec.template.spec.drain",
-                "spec.template.spec.overlay.pod.metadata.labels[app.kubernetes.io/name]",
-            ],
+            &["spec.template.spec.overlay.pod.metadata.labels[app.kubernetes.io/name]"],
         );
         // Neither keeps the group from its work.
         is_ready(test, &web).await;

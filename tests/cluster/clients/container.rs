@@ -20,13 +20,14 @@ use super::program::Program;
 /// Writes what the container's ConfigMaps hold; false while one is missing.
 ///
 /// A process that listens on every address would be in the way of the other Pods, which share this machine: in the
-/// files, and nowhere else, `0.0.0.0` becomes the address of the Pod. What TiProxy can take over without a restart is
-/// not touched by that.
+/// files, and nowhere else, `0.0.0.0` becomes the address of the Pod. So do names that are given become what they lead
+/// to. What TiProxy can take over without a restart is not touched by that.
 pub(super) async fn write_files(
     pod: &Pod,
     config_maps: &Api<ConfigMap>,
     root: &Path,
     address: Ipv4Addr,
+    names: &[(String, String)],
 ) -> bool {
     for (mount, name) in mounts(pod) {
         let Ok(Some(config_map)) = config_maps.get_opt(&name).await else {
@@ -35,7 +36,10 @@ pub(super) async fn write_files(
         let directory = below(root, &mount);
         fs::create_dir_all(&directory).expect("a directory can be made");
         for (file, text) in config_map.data.unwrap_or_default() {
-            let text = text.replace("\"0.0.0.0:", &format!("\"{address}:"));
+            let mut text = text.replace("\"0.0.0.0:", &format!("\"{address}:"));
+            for (name, target) in names {
+                text = text.replace(name, target);
+            }
             let path = directory.join(&file);
             if fs::read_to_string(&path).is_ok_and(|now| now == text) {
                 continue;

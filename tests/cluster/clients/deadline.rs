@@ -11,14 +11,14 @@ use tiproxy_operator::api::name;
 use tiproxy_standin::testing::mysql::Client;
 
 use super::load::Load;
-use super::program::{Program, Surroundings, versions};
+use super::program::versions;
 use super::view::View;
-use super::{QUICKLY, TIME_LIMIT, group, has_nodes, kubelet};
+use super::{group, run};
+use crate::harness::Test;
 use crate::harness::group::{NAME, PATIENCE, edit, settled};
 use crate::harness::operator::Operator;
 use crate::harness::random::Random;
 use crate::harness::wait::{eventually, expect};
-use crate::harness::{self, Test};
 
 const DRAIN_SECONDS: u32 = 12;
 /// What the deadline may be late by: the operator's delete, the hook, and the end of the process.
@@ -54,55 +54,44 @@ async fn begin(test: &Test) -> Timestamp {
 #[test]
 #[ignore = "needs a cluster: ./hack/test.sh"]
 fn a_connection_that_never_ends_is_cut_at_the_deadline_and_counted() {
-    harness::run_within(TIME_LIMIT, async |test| {
-        if !has_nodes(test) {
-            return;
-        }
-        let program = Program::get();
-        kubelet::with(test, &program, async || {
-            let surroundings = Surroundings::start(&program, &test.directory).await;
-            let operator = test.start_operator_with(&QUICKLY).await;
-            test.apply(&group(test, &surroundings, 1, DRAIN_SECONDS)).await;
-            settled(test, 1).await;
-            let view = View::of(test, &name::client_service(NAME));
-            let address = eventually(PATIENCE, "somebody serves", async || {
-                view.pick(&mut Random::new()).ok_or_else(String::new)
-            })
-            .await;
-            let mut client = Client::login_at(address, None).await.expect("it is let in");
-            let load = Load::start(&view, 20, &(1000..3000));
-            tokio::time::sleep(Duration::from_secs(3)).await;
+    run(async |test, _, operator| {
+        test.apply(&group(test, 1, DRAIN_SECONDS)).await;
+        settled(test, 1).await;
+        let view = View::of(test, &name::client_service(NAME));
+        let address = eventually(PATIENCE, "somebody serves", async || {
+            view.pick(&mut Random::new()).ok_or_else(String::new)
+        })
+        .await;
+        let mut client = Client::login_at(address, None).await.expect("it is let in");
+        let load = Load::start(&view, 20, &(1000..3000));
+        tokio::time::sleep(Duration::from_secs(3)).await;
 
-            edit(test, json!({"template": {"spec": {"version": versions()[1]}}})).await;
-            let begin = begin(test).await;
-            let ends = Instant::now() + PATIENCE;
-            while client.query("SELECT 1").await.is_ok()
-                && !client.is_closed(Duration::from_millis(100)).await
-            {
-                assert!(Instant::now() < ends, "the connection is never cut");
-            }
-            let lasted = Timestamp::now().duration_since(begin).unsigned_abs();
-            let deadline = Duration::from_secs(DRAIN_SECONDS.into());
-            println!("cut {lasted:?} after the drain had begun");
-            // The begin has no fractions of a second.
-            assert!(
-                lasted + Duration::from_secs(1) >= deadline && lasted <= deadline + LATENESS,
-                "{lasted:?}"
-            );
-            settled(test, 1).await;
-            let counts = load.take();
-            load.stop().await;
-            println!("the others: {counts:?}");
-            assert_eq!(
-                (counts.failed, counts.broken, counts.cut),
-                (0, 0, 0),
-                "{counts:?}"
-            );
-            eventually(PATIENCE, "it is counted", async || {
-                let cut = total(&operator, CUT);
-                expect(cut == Some(1.0), cut)
-            })
-            .await;
+        edit(test, json!({"template": {"spec": {"version": versions()[1]}}})).await;
+        let begin = begin(test).await;
+        let ends = Instant::now() + PATIENCE;
+        while client.query("SELECT 1").await.is_ok() && !client.is_closed(Duration::from_millis(100)).await {
+            assert!(Instant::now() < ends, "the connection is never cut");
+        }
+        let lasted = Timestamp::now().duration_since(begin).unsigned_abs();
+        let deadline = Duration::from_secs(DRAIN_SECONDS.into());
+        println!("cut {lasted:?} after the drain had begun");
+        // The begin has no fractions of a second.
+        assert!(
+            lasted + Duration::from_secs(1) >= deadline && lasted <= deadline + LATENESS,
+            "{lasted:?}"
+        );
+        settled(test, 1).await;
+        let counts = load.take();
+        load.stop().await;
+        println!("the others: {counts:?}");
+        assert_eq!(
+            (counts.failed, counts.broken, counts.cut),
+            (0, 0, 0),
+            "{counts:?}"
+        );
+        eventually(PATIENCE, "it is counted", async || {
+            let cut = total(operator, CUT);
+            expect(cut == Some(1.0), cut)
         })
         .await;
     });

@@ -32,8 +32,14 @@ const OWN: &str = "example.com/test";
 const HEARTBEAT: Duration = Duration::from_secs(10);
 const LEASES: &str = "kube-node-lease";
 
-/// Runs a test with a kubelet, and ends all that it started whatever happens.
-pub(super) async fn with(test: &Test, program: &Program, act: impl AsyncFnOnce()) {
+/// Runs a test with a kubelet, and ends all that it started whatever happens. Names in the files of Pods become what
+/// they lead to.
+pub(super) async fn with(
+    test: &Test,
+    program: &Program,
+    names: Vec<(String, String)>,
+    act: impl AsyncFnOnce(),
+) {
     let node = test.namespace.clone();
     create_node(&test.client, &node).await;
     let stop = CancellationToken::new();
@@ -41,6 +47,7 @@ pub(super) async fn with(test: &Test, program: &Program, act: impl AsyncFnOnce()
         client: test.client.clone(),
         namespace: test.namespace.clone(),
         program: program.clone(),
+        names,
         directory: test.directory.clone(),
         last: 0,
     };
@@ -131,6 +138,7 @@ struct Kubelet {
     client: Client,
     namespace: String,
     program: Program,
+    names: Vec<(String, String)>,
     directory: PathBuf,
     /// The last part of the address that was given last.
     last: u8,
@@ -202,6 +210,7 @@ impl Kubelet {
             program: self.program.clone(),
             pod: receiver,
             address: self.next_address(),
+            names: self.names.clone(),
             root,
             log: self.directory.join(name),
             told: Told::nothing(),

@@ -63,7 +63,7 @@ fn a_process_lives_and_ends_as_a_pod_says() {
             return;
         }
         // Where PD is stands in no file of this test, so it can only be the stand-in.
-        kubelet::with(test, &Program::StandIn, async || {
+        kubelet::with(test, &Program::StandIn, Vec::new(), async || {
             // It ends by itself, and comes back.
             test.apply(&config_map("nonsense")).await;
             test.apply(&pod(test)).await;

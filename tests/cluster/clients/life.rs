@@ -33,6 +33,8 @@ pub(super) struct Life {
     /// The Pod as it is now.
     pub(super) pod: watch::Receiver<Pod>,
     pub(super) address: Ipv4Addr,
+    /// Names in its files, and what they lead to.
+    pub(super) names: Vec<(String, String)>,
     /// Where its files are.
     pub(super) root: PathBuf,
     /// What its log files begin with.
@@ -103,7 +105,7 @@ impl Life {
 
     async fn write_files(&self) -> bool {
         let pod = self.pod.borrow().clone();
-        container::write_files(&pod, &self.config_maps, &self.root, self.address).await
+        container::write_files(&pod, &self.config_maps, &self.root, self.address, &self.names).await
     }
 
     /// Waits, or until the Pod is deleted.

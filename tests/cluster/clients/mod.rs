@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 use tiproxy_operator::api::name;
 
 use crate::harness::group::{NAME, PATIENCE, edit, manifest, settled};
+use crate::harness::operator::Operator;
 use crate::harness::wait::{eventually, expect};
 use crate::harness::{self, Test};
 use load::Load;
@@ -41,15 +42,19 @@ const DRAIN_SECONDS: u32 = 20;
 /// Effects on clients that come later still belong to a change.
 const AFTERMATH: Duration = Duration::from_secs(2);
 const QUICKLY: [&str; 2] = ["--proxy-poll-interval", "1"];
+const CLUSTER: &str = "basic";
+/// The Service of PD.
+const PD: &str = "pd";
+const SUSPENDED: &str = "suspended";
 /// Read once, at the start of TiProxy.
 const START_ONLY: &str = "log.encoder = \"json\"\n";
 /// Reloaded.
 const HOT: &str = "log.encoder = \"json\"\nlog.level = \"warn\"\n";
 
 /// A group of processes with short times.
-fn group(test: &Test, surroundings: &Surroundings, replicas: u32, drain_seconds: u32) -> Value {
+fn group(test: &Test, replicas: u32, drain_seconds: u32) -> Value {
     let mut group = manifest(replicas);
-    group["spec"]["cluster"]["pdAddrs"] = json!([surroundings.pd_addrs()]);
+    group["spec"]["cluster"] = json!({"name": CLUSTER});
     group["spec"]["minReadySeconds"] = json!(1);
     let template = &mut group["spec"]["template"]["spec"];
     template["version"] = json!(versions()[0]);
@@ -116,22 +121,39 @@ async fn logs_from(test: &Test, level: &str) {
     .await;
 }
 
-async fn suspend(test: &Test, suspended: bool) {
+/// Runs a test with an operator and a kubelet, and with the Cluster that its group belongs to.
+fn run(act: impl AsyncFnOnce(&Test, &Program, &Operator)) {
+    harness::run_within(TIME_LIMIT, async |test| {
+        if !has_nodes(test) {
+            return;
+        }
+        let program = Program::get();
+        let surroundings = Surroundings::start(&program, &test.directory).await;
+        let service = format!("{PD}.{}.svc:2379", test.namespace);
+        let names = surroundings.address_of_pd().map(|address| (service, address));
+        kubelet::with(test, &program, Vec::from_iter(names), async || {
+            apply_cluster(test, false).await;
+            let operator = test.start_operator_with(&QUICKLY).await;
+            act(test, &program, &operator).await;
+        })
+        .await;
+    });
+}
+
+async fn apply_cluster(test: &Test, suspended: bool) {
     test.apply(&json!({
         "apiVersion": "core.pingcap.com/v1alpha1",
         "kind": "Cluster",
-        "metadata": {"name": "basic"},
-        "spec": {"suspendAction": {"suspendCompute": suspended}},
+        "metadata": {"name": CLUSTER},
+        "spec": {"customizedPDServiceName": PD, "suspendAction": {"suspendCompute": suspended}},
     }))
     .await;
 }
 
 /// What happens to the clients of a group of three that is changed in every way, and whether the reload left the Pods
 /// alone.
-async fn changes(test: &Test, program: &Program, drain_seconds: u32) -> (Vec<Row>, bool) {
-    let surroundings = Surroundings::start(program, &test.directory).await;
-    let _operator = test.start_operator_with(&QUICKLY).await;
-    test.apply(&group(test, &surroundings, 3, drain_seconds)).await;
+async fn changes(test: &Test, drain_seconds: u32) -> (Vec<Row>, bool) {
+    test.apply(&group(test, 3, drain_seconds)).await;
     settled(test, 3).await;
     let view = View::of(test, &name::client_service(NAME));
     let load = Load::start(&view, CONNECTIONS, &LIFETIME);
@@ -184,8 +206,8 @@ async fn changes(test: &Test, program: &Program, drain_seconds: u32) -> (Vec<Row
             .await;
     }
     scene
-        .during("suspended", async |test| {
-            suspend(test, true).await;
+        .during(SUSPENDED, async |test| {
+            apply_cluster(test, true).await;
             eventually(PATIENCE, "no Pod is left", async || {
                 let left = apis(test).await;
                 expect(left.is_empty(), left)
@@ -193,7 +215,7 @@ async fn changes(test: &Test, program: &Program, drain_seconds: u32) -> (Vec<Row
             .await;
         })
         .await;
-    suspend(test, false).await;
+    apply_cluster(test, false).await;
     settled(test, 3).await;
     eventually(PATIENCE, "the connections are open again", async || {
         expect(scene.load.open() >= CONNECTIONS * 9 / 10, scene.load.open())
@@ -216,49 +238,28 @@ fn has_nodes(test: &Test) -> bool {
 #[test]
 #[ignore = "needs a cluster: ./hack/test.sh"]
 fn a_clients_view_with_drain() {
-    harness::run_within(TIME_LIMIT, async |test| {
-        if !has_nodes(test) {
-            return;
+    run(async |test, program, _| {
+        let (rows, reloaded) = changes(test, DRAIN_SECONDS).await;
+        table::print(&program.name(), "on", &rows);
+        assert!(reloaded, "a key that can be reloaded replaced a Pod");
+        for Row { what, counts, .. } in &rows {
+            let mishaps = &counts.mishaps;
+            assert_eq!((counts.broken, counts.cut), (0, 0), "{what}: {mishaps:?}");
+            // Nobody serves then.
+            assert!(counts.failed == 0 || what == SUSPENDED, "{what}: {mishaps:?}");
         }
-        let program = Program::get();
-        kubelet::with(test, &program, async || {
-            let (rows, reloaded) = changes(test, &program, DRAIN_SECONDS).await;
-            table::print(&program.name(), "on", &rows);
-            assert!(reloaded, "a key that can be reloaded replaced a Pod");
-            for Row { what, counts, .. } in &rows {
-                assert_eq!(
-                    (counts.broken, counts.cut),
-                    (0, 0),
-                    "{what}: {:?}",
-                    counts.mishaps
-                );
-                assert!(
-                    counts.failed == 0 || what == "suspended",
-                    "{what}: {:?}",
-                    counts.mishaps
-                );
-            }
-        })
-        .await;
     });
 }
 
 #[test]
 #[ignore = "needs a cluster: ./hack/test.sh"]
 fn a_clients_view_without_drain() {
-    harness::run_within(TIME_LIMIT, async |test| {
-        if !has_nodes(test) {
-            return;
-        }
-        let program = Program::get();
-        kubelet::with(test, &program, async || {
-            let (rows, _) = changes(test, &program, 0).await;
-            table::print(&program.name(), "off", &rows);
-            // What the drain is worth.
-            let lost = |row: &Row| row.counts.cut + row.counts.broken;
-            assert!(rows.iter().map(lost).sum::<usize>() > 0, "{rows:?}");
-            assert_eq!(lost(&rows[0]), 0, "{rows:?}");
-        })
-        .await;
+    run(async |test, program, _| {
+        let (rows, _) = changes(test, 0).await;
+        table::print(&program.name(), "off", &rows);
+        // What the drain is worth.
+        let lost = |row: &Row| row.counts.cut + row.counts.broken;
+        assert!(rows.iter().map(lost).sum::<usize>() > 0, "{rows:?}");
+        assert_eq!(lost(&rows[0]), 0, "{rows:?}");
     });
 }

@@ -108,12 +108,10 @@ impl Surroundings {
         }
     }
 
-    /// Where PD is.
-    pub(super) fn pd_addrs(&self) -> String {
-        match &self.etcd {
-            Some(etcd) => format!("127.0.0.1:{}", etcd.endpoint.port),
-            None => "pd.example:2379".to_owned(),
-        }
+    /// The address that a Service of PD's leads to: there is no cluster network on this machine.
+    pub(super) fn address_of_pd(&self) -> Option<String> {
+        let etcd = self.etcd.as_ref()?;
+        Some(format!("127.0.0.1:{}", etcd.endpoint.port))
     }
 }
 

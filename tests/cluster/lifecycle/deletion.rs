@@ -194,7 +194,7 @@ fn a_namespace_goes_with_all_that_is_in_it() {
             .delete(&test.namespace, &DeleteParams::default())
             .await
             .unwrap();
-        eventually(PATIENCE, "the namespace is gone", async || {
+        eventually(2 * PATIENCE, "the namespace is gone", async || {
             let left = namespaces.get_opt(&test.namespace).await.unwrap();
             expect(left.is_none(), left.and_then(|left| left.status))
         })

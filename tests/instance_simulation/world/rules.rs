@@ -250,6 +250,15 @@ fn check_deadline(observed: &Observed, found: &Plan, now: Timestamp) {
             |action| matches!(action, Action::DeletePod { target, .. } if Some(&target.uid) == pod.uid().as_ref()),
         );
         assert!(is_deleted || !is_over && is_running(pod), "{found:#?}");
+        let is_hidden = !drain::is_serving(pod)
+            || found.actions.iter().any(|action| {
+                matches!(action, Action::PatchPod { target, metadata }
+                    if Some(&target.uid) == pod.uid().as_ref() && metadata["labels"][name::LABEL_SERVING].is_null())
+            });
+        assert!(
+            is_hidden || is_over || !is_running(pod) || timeout.is_zero(),
+            "it takes new clients: {found:#?}"
+        );
         assert!(
             is_deleted
                 || found

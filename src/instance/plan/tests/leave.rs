@@ -10,9 +10,9 @@ use crate::instance::testing::{container, now};
 use crate::proxy_api::{Answer, Observation, ProxyState};
 
 /// Clients have a minute; the Pod is needed until it is made to leave by one of these.
-fn reasons() -> [(&'static str, Scene); 4] {
+fn reasons() -> Vec<(&'static str, Scene)> {
     let ready = || Scene::ready().drain();
-    [
+    vec![
         ("Deleted", ready().deleted(&[name::FINALIZER])),
         ("Offline", ready().offline()),
         ("Suspended", ready().suspended()),

@@ -24,8 +24,8 @@ fn settled() -> Scene {
     scene
 }
 
-fn reasons() -> [(&'static str, &'static str, Scene); 4] {
-    [
+fn reasons() -> Vec<(&'static str, &'static str, Scene)> {
+    vec![
         ("deleted", "Leaving", settled().deleted(&[name::FINALIZER])),
         ("offline", "Leaving", settled().offline()),
         ("suspended", "Suspended", settled().suspended()),
@@ -205,12 +205,14 @@ fn a_suspended_tiproxy_is_neither_ready_nor_working_nor_stalled() {
     assert_eq!(is(&settled().suspended()), of("False", "Draining"));
     assert_eq!(is(&settled().suspended().paused()), of("False", "Paused"));
     let invalid = json!({"spec": {"config": "labels={\""}});
-    for scene in [
+    for scene in vec![
         settled().suspended().no_pod(),
         settled().suspended().no_pod().paused(),
         settled().suspended().no_pod().object(&invalid),
         Scene::bare().suspended(),
-    ] {
+    ]
+    .into_boxed_slice()
+    {
         assert_eq!(is(&scene), of("True", "Suspended"));
         let found = report(&scene, None);
         for kind in ["Ready", "Reconciling", "Stalled"] {

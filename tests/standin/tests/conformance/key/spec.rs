@@ -8,7 +8,7 @@ use tiproxy_operator::instance::location::Location;
 use tiproxy_operator::instance::validate::validate;
 use tiproxy_operator::proxy_config::{Key, Kind};
 
-use crate::subject::free_port;
+use tiproxy_standin::testing::free_port;
 
 /// One of two values; the first is never the default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
