@@ -98,8 +98,8 @@ struct Judge<'a> {
     clock: i64,
     /// The specs of each group, by UID and generation.
     specs: BTreeMap<String, BTreeMap<i64, Value>>,
-    /// When, and as which generation, each TiProxy was available last.
-    last_available: BTreeMap<String, (i64, i64)>,
+    /// When, and asking for which Pod, each TiProxy was available last.
+    last_available: BTreeMap<String, (Value, i64)>,
     /// What the TiProxy of each Pod asked for when the Pod was made.
     made_from: BTreeMap<String, Value>,
     /// When each Pod was last one that had to go.
@@ -285,10 +285,10 @@ impl Judge<'_> {
                 let mildest = specs.iter().map(|limits| limits.min_ready).min();
                 mildest.is_some_and(|min_ready| self.is_available(instance, min_ready))
             })
-            .map(|instance| (uid(instance), instance.metadata.generation.unwrap_or_default()))
+            .map(|instance| (uid(instance), pod_inputs(instance)))
             .collect();
-        for (uid, generation) in available {
-            self.last_available.insert(uid, (generation, self.clock));
+        for (uid, inputs) in available {
+            self.last_available.insert(uid, (inputs, self.clock));
         }
     }
 
@@ -331,10 +331,11 @@ impl Judge<'_> {
         if self.is_available(instance, min_ready) {
             return true;
         }
-        let Some((generation, when)) = self.last_available.get(&uid(instance)) else {
+        let Some((inputs, when)) = self.last_available.get(&uid(instance)) else {
             return false;
         };
-        let unchanged = is_active(instance) && instance.metadata.generation == Some(*generation);
+        // What its Pod follows as it runs takes nobody away, also when it has not said so yet.
+        let unchanged = is_active(instance) && pod_inputs(instance) == *inputs;
         self.clock - when <= IN_FLIGHT && (unchanged || self.outside.contains(&uid(instance)))
     }
 
