@@ -333,7 +333,13 @@ impl<'a> Scenario<'a> {
             .lock()
             .expect("nobody panicked with the lock")
             .clone();
-        assert_eq!(violations(&entries, &outside), [""; 0]);
+        let found = violations(&entries, &outside);
+        if !found.is_empty() {
+            let lines: Vec<_> = entries.iter().map(Entry::to_string).collect();
+            let path = self.test.directory.join("history.log");
+            std::fs::write(path, lines.join("\n")).expect("the history can be written");
+        }
+        assert_eq!(found, [""; 0]);
         if self.audit.is_some() {
             assert_eq!(delete_violations(&entries, &self.deletes()), [""; 0]);
         }

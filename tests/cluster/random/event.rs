@@ -4,7 +4,8 @@ use crate::harness::random::Random;
 
 const VERSIONS: [&str; 3] = ["v1.3.1", "v1.3.2", "v1.3.3"];
 const LEVELS: [&str; 3] = ["info", "warn", "error"];
-const ENCODERS: [&str; 3] = ["tidb", "json", "console"];
+/// None is the default: to say that is no change.
+const ENCODERS: [&str; 2] = ["json", "console"];
 
 /// One thing that happens; a place is that of a Pod or TiProxy among those that are there then.
 #[derive(Clone, Debug)]
