@@ -61,6 +61,8 @@ pub(crate) fn violations(entries: &[Entry], outside: &BTreeSet<String>) -> Vec<S
         specs: BTreeMap::new(),
         last_available: BTreeMap::new(),
         made_from: BTreeMap::new(),
+        changed: BTreeMap::new(),
+        suspended: BTreeMap::new(),
         unwanted: BTreeMap::new(),
         found: Vec::new(),
     };
@@ -102,6 +104,10 @@ struct Judge<'a> {
     last_available: BTreeMap<String, (Value, i64)>,
     /// What the TiProxy of each Pod asked for when the Pod was made.
     made_from: BTreeMap<String, Value>,
+    /// When each TiProxy asked for another Pod last.
+    changed: BTreeMap<String, i64>,
+    /// When each Cluster was suspended last.
+    suspended: BTreeMap<String, i64>,
     /// When each Pod was last one that had to go.
     unwanted: BTreeMap<String, i64>,
     found: Vec<String>,
@@ -114,6 +120,7 @@ impl Judge<'_> {
             "TiProxyGroup" => self.note_spec(&entry.object),
             "TiProxy" => self.judge_instance(entry),
             "Pod" => self.judge_pod(entry),
+            "Cluster" => self.note_suspension(entry),
             _ => {}
         }
         let key = (entry.kind, entry.object.name_any());
@@ -126,6 +133,12 @@ impl Judge<'_> {
         self.note_unwanted();
     }
 
+    fn note_suspension(&mut self, entry: &Entry) {
+        if is_suspended(&entry.object) || self.previous(entry).is_some_and(is_suspended) {
+            self.suspended.insert(entry.object.name_any(), self.clock);
+        }
+    }
+
     fn note_spec(&mut self, group: &DynamicObject) {
         let generation = group.metadata.generation.unwrap_or_default();
         let specs = self.specs.entry(uid(group)).or_default();
@@ -135,6 +148,12 @@ impl Judge<'_> {
     fn judge_instance(&mut self, entry: &Entry) {
         let instance = &entry.object;
         let previous = self.previous(entry).cloned();
+        if previous
+            .as_ref()
+            .is_some_and(|previous| pod_inputs(previous) != pod_inputs(instance))
+        {
+            self.changed.insert(uid(instance), self.clock);
+        }
         match (previous, entry.change) {
             (None, Change::Added) => self.judge_create(entry),
             (Some(previous), change) if is_active(&previous) => {
@@ -226,7 +245,11 @@ impl Judge<'_> {
             return;
         };
         let Some(previous) = self.previous(entry) else {
-            self.made_from.insert(uid(pod), pod_inputs(&instance));
+            // One whose TiProxy has just changed may be made for what that asked for before.
+            let changed = self.changed.get(&uid(&instance));
+            if changed.is_none_or(|when| self.clock - when > IN_FLIGHT) {
+                self.made_from.insert(uid(pod), pod_inputs(&instance));
+            }
             return;
         };
         let begins = !is_marked(previous) && is_marked(pod);
@@ -239,7 +262,11 @@ impl Judge<'_> {
             && !self.outside.contains(&uid(pod))
             && self.believable_specs(&instance).is_some()
         {
-            self.report("(b)", entry, "its TiProxy stays and asks for no other Pod");
+            let why = format!(
+                "its TiProxy stays and asks for no other Pod than {}",
+                pod_inputs(&instance)
+            );
+            self.report("(b)", entry, &why);
         }
     }
 
@@ -312,13 +339,14 @@ impl Judge<'_> {
         })
     }
 
-    /// Whether the Cluster of an instance wants it to run nothing.
+    /// Whether the Cluster of an instance wants it to run nothing, as far as the operator can know.
     fn is_suspended(&self, instance: &DynamicObject) -> bool {
         let cluster = instance.data["spec"]["cluster"]["name"]
             .as_str()
             .unwrap_or_default();
-        let cluster = self.before.get(&("Cluster", cluster.to_owned()));
-        cluster.is_some_and(is_suspended)
+        let now = self.before.get(&("Cluster", cluster.to_owned()));
+        let just_now = self.suspended.get(cluster);
+        now.is_some_and(is_suspended) || just_now.is_some_and(|when| self.clock - when <= IN_FLIGHT)
     }
 
     fn is_available(&self, instance: &DynamicObject, min_ready: i64) -> bool {
@@ -326,9 +354,23 @@ impl Judge<'_> {
         is_active(instance) && ready && self.pod_of(instance).is_some_and(is_pod_ready)
     }
 
+    /// Whether the operator has said that it is available, and may not know yet that somebody else took its Pod away or
+    /// that the Pod ended: maybe it was never both at one point of the history.
+    fn was_taken_just_now(&self, instance: &DynamicObject, min_ready: i64) -> bool {
+        let said = ready_since(instance).is_some_and(|since| since + min_ready <= self.clock);
+        let taken = self.pod_of(instance).is_none_or(|pod| {
+            let by_others = self.outside.contains(&uid(pod)) || has_ended(pod);
+            by_others && self.clock - time_of(pod) <= IN_FLIGHT
+        });
+        is_active(instance) && said && taken
+    }
+
     /// Available, as far as the operator can know.
     fn stays_available(&self, instance: &DynamicObject, min_ready: i64) -> bool {
         if self.is_available(instance, min_ready) {
+            return true;
+        }
+        if self.was_taken_just_now(instance, min_ready) {
             return true;
         }
         let Some((inputs, when)) = self.last_available.get(&uid(instance)) else {
