@@ -61,6 +61,7 @@ pub(crate) fn violations(entries: &[Entry], outside: &BTreeSet<String>) -> Vec<S
         specs: BTreeMap::new(),
         last_available: BTreeMap::new(),
         made_from: BTreeMap::new(),
+        changed: BTreeMap::new(),
         unwanted: BTreeMap::new(),
         found: Vec::new(),
     };
@@ -98,10 +99,12 @@ struct Judge<'a> {
     clock: i64,
     /// The specs of each group, by UID and generation.
     specs: BTreeMap<String, BTreeMap<i64, Value>>,
-    /// When, and as which generation, each TiProxy was available last.
-    last_available: BTreeMap<String, (i64, i64)>,
-    /// What the TiProxy of each Pod asked for when the Pod was made.
+    /// When each TiProxy was available last, and what it asked for then. What is written in place takes nobody away.
+    last_available: BTreeMap<String, (Value, i64)>,
+    /// What the TiProxy of each Pod asked for when the Pod was made; unknown where it had just changed.
     made_from: BTreeMap<String, Value>,
+    /// When each TiProxy last asked for something else.
+    changed: BTreeMap<String, i64>,
     /// When each Pod was last one that had to go.
     unwanted: BTreeMap<String, i64>,
     found: Vec<String>,
@@ -139,6 +142,9 @@ impl Judge<'_> {
             (None, Change::Added) => self.judge_create(entry),
             (Some(previous), change) if is_active(&previous) => {
                 let recreated = pod_inputs(&previous) != pod_inputs(instance);
+                if recreated {
+                    self.changed.insert(uid(instance), self.clock);
+                }
                 let goes = change == Change::Deleted || !is_active(instance) || recreated;
                 if goes && !self.outside.contains(&uid(instance)) {
                     self.judge_departure(entry, &previous);
@@ -226,7 +232,10 @@ impl Judge<'_> {
             return;
         };
         let Some(previous) = self.previous(entry) else {
-            self.made_from.insert(uid(pod), pod_inputs(&instance));
+            let changed = self.changed.get(&uid(&instance));
+            if changed.is_none_or(|last| self.clock - last > IN_FLIGHT) {
+                self.made_from.insert(uid(pod), pod_inputs(&instance));
+            }
             return;
         };
         let begins = !is_marked(previous) && is_marked(pod);
@@ -285,10 +294,10 @@ impl Judge<'_> {
                 let mildest = specs.iter().map(|limits| limits.min_ready).min();
                 mildest.is_some_and(|min_ready| self.is_available(instance, min_ready))
             })
-            .map(|instance| (uid(instance), instance.metadata.generation.unwrap_or_default()))
+            .map(|instance| (uid(instance), pod_inputs(instance)))
             .collect();
-        for (uid, generation) in available {
-            self.last_available.insert(uid, (generation, self.clock));
+        for (uid, inputs) in available {
+            self.last_available.insert(uid, (inputs, self.clock));
         }
     }
 
@@ -331,10 +340,10 @@ impl Judge<'_> {
         if self.is_available(instance, min_ready) {
             return true;
         }
-        let Some((generation, when)) = self.last_available.get(&uid(instance)) else {
+        let Some((inputs, when)) = self.last_available.get(&uid(instance)) else {
             return false;
         };
-        let unchanged = is_active(instance) && instance.metadata.generation == Some(*generation);
+        let unchanged = is_active(instance) && pod_inputs(instance) == *inputs;
         self.clock - when <= IN_FLIGHT && (unchanged || self.outside.contains(&uid(instance)))
     }
 
