@@ -55,11 +55,13 @@ impl Fault {
     }
 
     fn template(self) -> Value {
-        match self {
-            Self::Annotation => json!({"metadata": {"annotations": {ANNOTATION_DRAIN_SECONDS: "a while"}}}),
-            _ if self.speaks_tls() => json!({"spec": {"security": {"tls": {"cluster": {}}}}}),
-            _ => json!({}),
+        if self.speaks_tls() {
+            return json!({"spec": {"security": {"tls": {"cluster": {}}}}});
         }
+        if self == Self::Annotation {
+            return json!({"metadata": {"annotations": {ANNOTATION_DRAIN_SECONDS: "a while"}}});
+        }
+        json!({})
     }
 
     async fn respond(self, test: &Test, pod: &Pod) -> Option<Responder> {

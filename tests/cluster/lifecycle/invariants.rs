@@ -25,6 +25,7 @@
 //! Whether a leaver leaves *because of a roll* is judged by its content: a create is held against those leavers that
 //! differ from what is created in anything that needs a new Pod.
 
+mod available;
 mod leave;
 mod ownership;
 #[cfg(test)]
@@ -45,8 +46,8 @@ use serde_json::Value;
 use crate::harness::history::{Change, Entry, State};
 pub(crate) use ownership::{Delete, delete_violations};
 use view::{
-    Limits, has_ended, is_active, is_leaving, is_lost, is_marked, is_pod_ready, is_suspended, limits,
-    observed_generation, owner, pod_inputs, ready_since, time_of,
+    Limits, has_ended, is_active, is_leaving, is_lost, is_marked, is_suspended, limits, observed_generation,
+    owner, pod_inputs, ready_since, time_of,
 };
 
 /// Seconds for which the loss of an available instance may be unknown to the operator.
@@ -60,6 +61,7 @@ pub(crate) fn violations(entries: &[Entry], outside: &BTreeSet<String>) -> Vec<S
         clock: 0,
         specs: BTreeMap::new(),
         last_available: BTreeMap::new(),
+        pod_ready: BTreeMap::new(),
         made_from: BTreeMap::new(),
         changed: BTreeMap::new(),
         unwanted: BTreeMap::new(),
@@ -101,6 +103,8 @@ struct Judge<'a> {
     specs: BTreeMap<String, BTreeMap<i64, Value>>,
     /// When each TiProxy was available last, and what it asked for then. What is written in place takes nobody away.
     last_available: BTreeMap<String, (Value, i64)>,
+    /// When the Pod of each TiProxy was ready last.
+    pod_ready: BTreeMap<String, i64>,
     /// What the TiProxy of each Pod asked for when the Pod was made; unknown where it had just changed.
     made_from: BTreeMap<String, Value>,
     /// When each TiProxy last asked for something else.
@@ -286,21 +290,6 @@ impl Judge<'_> {
         }
     }
 
-    fn note_available(&mut self) {
-        let available: Vec<_> = self
-            .of_kind("TiProxy")
-            .filter(|instance| {
-                let specs = self.believable_specs(instance).unwrap_or_default();
-                let mildest = specs.iter().map(|limits| limits.min_ready).min();
-                mildest.is_some_and(|min_ready| self.is_available(instance, min_ready))
-            })
-            .map(|instance| (uid(instance), pod_inputs(instance)))
-            .collect();
-        for (uid, inputs) in available {
-            self.last_available.insert(uid, (inputs, self.clock));
-        }
-    }
-
     fn note_unwanted(&mut self) {
         let unwanted: Vec<_> = self
             .of_kind("Pod")
@@ -328,23 +317,6 @@ impl Judge<'_> {
             .unwrap_or_default();
         let cluster = self.before.get(&("Cluster", cluster.to_owned()));
         cluster.is_some_and(is_suspended)
-    }
-
-    fn is_available(&self, instance: &DynamicObject, min_ready: i64) -> bool {
-        let ready = ready_since(instance).is_some_and(|since| since + min_ready <= self.clock);
-        is_active(instance) && ready && self.pod_of(instance).is_some_and(is_pod_ready)
-    }
-
-    /// Available, as far as the operator can know.
-    fn stays_available(&self, instance: &DynamicObject, min_ready: i64) -> bool {
-        if self.is_available(instance, min_ready) {
-            return true;
-        }
-        let Some((inputs, when)) = self.last_available.get(&uid(instance)) else {
-            return false;
-        };
-        let unchanged = is_active(instance) && pod_inputs(instance) == *inputs;
-        self.clock - when <= IN_FLIGHT && (unchanged || self.outside.contains(&uid(instance)))
     }
 
     /// The limits of the group's specs that a decision may rest on; `None` when the group is going or gone.

@@ -145,7 +145,7 @@ fn b_what_is_written_in_place_takes_nobody_away() {
             });
         }
         story.change("TiProxy", "web-1", |instance| {
-            instance["spec"]["version"] = version.into()
+            instance["spec"]["version"] = version.into();
         });
         story.leave(0);
         story.expect(expected);
@@ -293,12 +293,12 @@ fn b_a_pod_may_be_of_what_was_asked_for_a_moment_before() {
     for (seconds, expected) in [(1, &[][..]), (5, &["(b)"])] {
         let mut story = Story::of(3, 3, json!({"maxSurge": 0}));
         story.change("TiProxy", "web-0", |instance| {
-            instance["spec"]["version"] = "new".into()
+            instance["spec"]["version"] = "new".into();
         });
         story.delete("Pod", "web-tiproxy-0");
         story.gone("Pod", "web-tiproxy-0");
         story.change("TiProxy", "web-0", |instance| {
-            instance["spec"]["version"] = "newer".into()
+            instance["spec"]["version"] = "newer".into();
         });
         story.pass(seconds);
         story.pod(0, true);
@@ -373,7 +373,7 @@ fn leave_a_running_pod_is_not_deleted_as_it_serves() {
     by_user.expect(&[]);
     let mut failed = draining(60);
     failed.change("Pod", "web-tiproxy-0", |pod| {
-        pod["status"]["phase"] = "Failed".into()
+        pod["status"]["phase"] = "Failed".into();
     });
     leave(&mut failed);
     failed.expect(&[]);
