@@ -120,11 +120,16 @@ kubectl wait tpg/tiproxy --for=condition=Ready --timeout=60s
 expect "5 TiProxies are available" '{.status.availableReplicas}' 5
 show
 
-step "kubectl scale tiproxygroup tiproxy --replicas=1"
+step "kubectl scale tiproxygroup tiproxy --replicas=1: the clients of the others are given time to leave"
 kubectl scale tiproxygroup tiproxy --replicas=1
 kubectl wait tpg/tiproxy --for=condition=Ready --timeout=60s
-expect "1 TiProxy is there" '{.status.replicas}' 1
-expect "nothing is leaving" '{.status.drainingReplicas}' 0
+expect "1 TiProxy stays" '{.status.replicas}' 1
+expect "4 TiProxies are leaving" '{.status.drainingReplicas}' 4
+show
+
+step "A shorter time ends what goes on: spec.template.spec.drain.timeoutSeconds is 5 now"
+kubectl patch tpg tiproxy --type merge --patch '{"spec":{"template":{"spec":{"drain":{"timeoutSeconds":5}}}}}'
+kubectl wait tpg/tiproxy --for=jsonpath='{.status.drainingReplicas}'=0 --timeout=60s
 show
 
 step "Another version: one more TiProxy comes before the old one goes"

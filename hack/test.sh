@@ -97,4 +97,7 @@ if [[ -n $cluster_audit_log ]]; then
 else
   skip=(--skip budget --skip crash --skip behaviour::definition --skip follows_the_load)
 fi
-cargo test --locked --workspace --test cluster -- --include-ignored "${skip[@]}"
+cargo test --locked --workspace --test cluster -- --include-ignored --skip clients:: "${skip[@]}"
+
+step "A client's view, with nothing beside it"
+cargo test --locked --workspace --test cluster -- --include-ignored --test-threads 1 clients::

@@ -196,9 +196,9 @@ impl Observed {
         let goes_on = desired.is_some() && !self.is_cluster_paused();
         plan::Observed {
             replicas: group.replicas,
-            // Without Pods nobody is missed, and in place each TiProxy keeps its volumes.
+            // In place each TiProxy keeps its volumes, and one without a Pod is missed by nobody.
             limits: if self.is_suspended() {
-                Limits::new(0, group.replicas)
+                Limits::new(0, group.limits.max_unavailable())
             } else {
                 group.limits
             },

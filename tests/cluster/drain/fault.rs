@@ -55,13 +55,16 @@ impl Fault {
     }
 
     fn template(self) -> Value {
-        if self.speaks_tls() {
-            return json!({"spec": {"security": {"tls": {"cluster": {}}}}});
+        match self {
+            Self::Annotation => json!({"metadata": {"annotations": {ANNOTATION_DRAIN_SECONDS: "a while"}}}),
+            _ if self.speaks_tls() => json!({"spec": {"security": {"tls": {"cluster": {}}}}}),
+            Self::Dead
+            | Self::Hanging
+            | Self::Unmarkable(_)
+            | Self::Failing
+            | Self::PlainText
+            | Self::DemandsCertificate => json!({}),
         }
-        if self == Self::Annotation {
-            return json!({"metadata": {"annotations": {ANNOTATION_DRAIN_SECONDS: "a while"}}});
-        }
-        json!({})
     }
 
     async fn respond(self, test: &Test, pod: &Pod) -> Option<Responder> {

@@ -71,11 +71,18 @@ impl Audit {
     /// All requests so far. A watch is a request only when it has ended.
     pub(crate) fn requests(&self) -> Vec<Request> {
         let mut file = File::open(&self.path).expect("the audit log can be read");
-        file.seek(SeekFrom::Start(self.offset))
+        file.seek(SeekFrom::Start(self.offset.saturating_sub(1)))
             .expect("the audit log only grows");
-        let mut text = String::new();
-        file.read_to_string(&mut text).expect("the audit log is text");
-        // The last line may be half written.
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).expect("the audit log can be read");
+        let text = String::from_utf8_lossy(&bytes);
+        // What was half written at the beginning is of before, and the last line may be half written.
+        let begin = if self.offset == 0 {
+            0
+        } else {
+            text.find('\n').map_or(text.len(), |end| end + 1)
+        };
+        let text = &text[begin..];
         let complete = text.rfind('\n').map_or("", |end| &text[..end]);
         complete
             .lines()

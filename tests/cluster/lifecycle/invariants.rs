@@ -61,9 +61,9 @@ pub(crate) fn violations(entries: &[Entry], outside: &BTreeSet<String>) -> Vec<S
         clock: 0,
         specs: BTreeMap::new(),
         last_available: BTreeMap::new(),
-        pod_ready: BTreeMap::new(),
         made_from: BTreeMap::new(),
         changed: BTreeMap::new(),
+        suspended: BTreeMap::new(),
         unwanted: BTreeMap::new(),
         found: Vec::new(),
     };
@@ -101,14 +101,14 @@ struct Judge<'a> {
     clock: i64,
     /// The specs of each group, by UID and generation.
     specs: BTreeMap<String, BTreeMap<i64, Value>>,
-    /// When each TiProxy was available last, and what it asked for then. What is written in place takes nobody away.
+    /// When, and asking for which Pod, each TiProxy was available last.
     last_available: BTreeMap<String, (Value, i64)>,
-    /// When the Pod of each TiProxy was ready last.
-    pod_ready: BTreeMap<String, i64>,
-    /// What the TiProxy of each Pod asked for when the Pod was made; unknown where it had just changed.
+    /// What the TiProxy of each Pod asked for when the Pod was made.
     made_from: BTreeMap<String, Value>,
-    /// When each TiProxy last asked for something else.
+    /// When each TiProxy asked for another Pod last.
     changed: BTreeMap<String, i64>,
+    /// When each Cluster was suspended last.
+    suspended: BTreeMap<String, i64>,
     /// When each Pod was last one that had to go.
     unwanted: BTreeMap<String, i64>,
     found: Vec<String>,
@@ -121,6 +121,7 @@ impl Judge<'_> {
             "TiProxyGroup" => self.note_spec(&entry.object),
             "TiProxy" => self.judge_instance(entry),
             "Pod" => self.judge_pod(entry),
+            "Cluster" => self.note_suspension(entry),
             _ => {}
         }
         let key = (entry.kind, entry.object.name_any());
@@ -133,6 +134,12 @@ impl Judge<'_> {
         self.note_unwanted();
     }
 
+    fn note_suspension(&mut self, entry: &Entry) {
+        if is_suspended(&entry.object) || self.previous(entry).is_some_and(is_suspended) {
+            self.suspended.insert(entry.object.name_any(), self.clock);
+        }
+    }
+
     fn note_spec(&mut self, group: &DynamicObject) {
         let generation = group.metadata.generation.unwrap_or_default();
         let specs = self.specs.entry(uid(group)).or_default();
@@ -142,13 +149,16 @@ impl Judge<'_> {
     fn judge_instance(&mut self, entry: &Entry) {
         let instance = &entry.object;
         let previous = self.previous(entry).cloned();
+        if previous
+            .as_ref()
+            .is_some_and(|previous| pod_inputs(previous) != pod_inputs(instance))
+        {
+            self.changed.insert(uid(instance), self.clock);
+        }
         match (previous, entry.change) {
             (None, Change::Added) => self.judge_create(entry),
             (Some(previous), change) if is_active(&previous) => {
                 let recreated = pod_inputs(&previous) != pod_inputs(instance);
-                if recreated {
-                    self.changed.insert(uid(instance), self.clock);
-                }
                 let goes = change == Change::Deleted || !is_active(instance) || recreated;
                 if goes && !self.outside.contains(&uid(instance)) {
                     self.judge_departure(entry, &previous);
@@ -236,8 +246,9 @@ impl Judge<'_> {
             return;
         };
         let Some(previous) = self.previous(entry) else {
+            // One whose TiProxy has just changed may be made for what that asked for before.
             let changed = self.changed.get(&uid(&instance));
-            if changed.is_none_or(|last| self.clock - last > IN_FLIGHT) {
+            if changed.is_none_or(|when| self.clock - when > IN_FLIGHT) {
                 self.made_from.insert(uid(pod), pod_inputs(&instance));
             }
             return;
@@ -252,7 +263,11 @@ impl Judge<'_> {
             && !self.outside.contains(&uid(pod))
             && self.believable_specs(&instance).is_some()
         {
-            self.report("(b)", entry, "its TiProxy stays and asks for no other Pod");
+            let why = format!(
+                "its TiProxy stays and asks for no other Pod than {}",
+                pod_inputs(&instance)
+            );
+            self.report("(b)", entry, &why);
         }
     }
 
@@ -310,13 +325,14 @@ impl Judge<'_> {
         })
     }
 
-    /// Whether the Cluster of an instance wants it to run nothing.
+    /// Whether the Cluster of an instance wants it to run nothing, as far as the operator can know.
     fn is_suspended(&self, instance: &DynamicObject) -> bool {
         let cluster = instance.data["spec"]["cluster"]["name"]
             .as_str()
             .unwrap_or_default();
-        let cluster = self.before.get(&("Cluster", cluster.to_owned()));
-        cluster.is_some_and(is_suspended)
+        let now = self.before.get(&("Cluster", cluster.to_owned()));
+        let just_now = self.suspended.get(cluster);
+        now.is_some_and(is_suspended) || just_now.is_some_and(|when| self.clock - when <= IN_FLIGHT)
     }
 
     /// The limits of the group's specs that a decision may rest on; `None` when the group is going or gone.
