@@ -54,16 +54,20 @@ impl Display for Entry {
             .filter(|condition| condition["type"] == "Ready")
             .map(|condition| &condition["status"])
             .next();
+        let fields = metadata.managed_fields.iter().flatten();
+        let written = fields.filter_map(|fields| fields.time.as_ref()).max();
         write!(
             formatter,
-            "{} {:?} {} {} generation {} ready {} deleting {} status {}",
+            "{} {} {:?} {} {} generation {} ready {} deleting {} offline {} status {}",
             self.resource_version,
+            written.map(|time| time.0.to_string()).unwrap_or_default(),
             self.change,
             self.kind,
             self.object.name_any(),
             metadata.generation.unwrap_or_default(),
             ready.unwrap_or(&Value::Null),
             metadata.deletion_timestamp.is_some(),
+            data["spec"]["offline"],
             data["status"],
         )
     }

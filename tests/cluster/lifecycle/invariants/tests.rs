@@ -134,6 +134,25 @@ fn b_waits_for_min_ready_seconds() {
 }
 
 #[test]
+fn b_what_is_written_in_place_takes_nobody_away() {
+    for (version, expected) in [("old", &[][..]), ("other", &["(b)"])] {
+        let mut story = rolling(json!({"maxSurge": 0}));
+        // All are told something new in the same pass in which one leaves, and have not answered yet.
+        for ordinal in [1, 2] {
+            story.change("TiProxy", &format!("web-{ordinal}"), |instance| {
+                instance["spec"]["drain"] = json!({"timeoutSeconds": 7});
+                instance["metadata"]["generation"] = 2.into();
+            });
+        }
+        story.change("TiProxy", "web-1", |instance| {
+            instance["spec"]["version"] = version.into();
+        });
+        story.leave(0);
+        story.expect(expected);
+    }
+}
+
+#[test]
 fn b_two_leave_for_one_that_came() {
     let mut story = rolling(json!({}));
     story.replacement(3);
@@ -267,6 +286,26 @@ fn b_a_pod_begins_to_leave_although_it_is_wanted() {
     suspended.pass(100);
     suspended.begin_leave(0);
     suspended.expect(&[]);
+}
+
+#[test]
+fn b_a_pod_may_be_of_what_was_asked_for_a_moment_before() {
+    for (seconds, expected) in [(1, &[][..]), (5, &["(b)"])] {
+        let mut story = Story::of(3, 3, json!({"maxSurge": 0}));
+        story.change("TiProxy", "web-0", |instance| {
+            instance["spec"]["version"] = "new".into();
+        });
+        story.delete("Pod", "web-tiproxy-0");
+        story.gone("Pod", "web-tiproxy-0");
+        story.change("TiProxy", "web-0", |instance| {
+            instance["spec"]["version"] = "newer".into();
+        });
+        story.pass(seconds);
+        story.pod(0, true);
+        story.pass(100);
+        story.begin_leave(0);
+        story.expect(expected);
+    }
 }
 
 #[test]
