@@ -19,6 +19,7 @@ use super::build::{
     tls::{Tls, tls},
 };
 use super::drain;
+use super::lost;
 use super::observe::Observed;
 use super::pod_state::PodState;
 use super::unready;
@@ -102,6 +103,7 @@ pub fn plan(observed: &Observed, instance: Result<&Instance, &Invalid>, now: Tim
                 .ours()
                 .map(|pod| leave::revival(pod))
                 .unwrap_or_default(),
+            recheck: observed.pod.ours().and_then(|pod| lost::recheck(pod, now)),
             ..Plan::default()
         },
     };
