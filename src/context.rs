@@ -8,6 +8,7 @@ use kube::core::PartialObjectMeta;
 use crate::api::{Cluster, TiProxy, TiProxyGroup};
 use crate::group::pace::Pace;
 use crate::group::verdict::Verdicts;
+use crate::instance::deletions::Deletions;
 use crate::instance::failed_mount::FailedMount;
 use crate::instance::failures::Failures;
 use crate::metrics::DrainMetrics;
@@ -62,6 +63,8 @@ pub struct Context {
     pub clock: Clock,
     /// How many Pods in a row have ended, by TiProxy.
     pub failures: Failures,
+    /// When the operator deleted a Pod of each TiProxy last.
+    pub deletions: Deletions,
     /// When the status of each group was written last.
     pub pace: Pace,
     /// The operator's own Pods, when it runs in the cluster.

@@ -16,6 +16,7 @@ use crate::group;
 use crate::group::pace::Pace;
 use crate::group::verdict::Verdicts;
 use crate::instance;
+use crate::instance::deletions::Deletions;
 use crate::instance::failures::Failures;
 use crate::metrics::Metrics;
 use crate::operator_pods::OperatorPods;
@@ -175,6 +176,7 @@ fn context(
         reporter: Reporter::new(events),
         clock,
         failures: Failures::default(),
+        deletions: Deletions::default(),
         pace: Pace::default(),
         operator_pods: OperatorPods::find(
             arguments.operator_namespace.as_deref(),

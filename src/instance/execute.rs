@@ -64,6 +64,7 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
             finalizers.retain(|finalizer| finalizer != name::FINALIZER);
             claim::set_finalizers(&context.writer, &context.instances, instance, &finalizers).await?;
             context.failures.forget(&uid);
+            context.deletions.forget(&uid);
         }
         Action::AdoptConfigMap(target) => {
             claim::adopt(writer, &context.config_maps, target, &owner()).await?;
@@ -126,6 +127,7 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
         } => {
             let rule = delete_rule(*grace_period_seconds);
             writer.delete(&context.pods, target, rule).await?;
+            context.deletions.note(&uid, context.clock.now());
             match why {
                 DeleteReason::Failed => context.failures.add(&uid),
                 DeleteReason::Left { end, .. } => context.drains.ended(*end),

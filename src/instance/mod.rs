@@ -8,6 +8,7 @@ pub mod belonging;
 pub mod build;
 pub mod claim_state;
 pub mod config_applied;
+pub mod deletions;
 pub mod drain;
 pub mod execute;
 pub mod failed_mount;

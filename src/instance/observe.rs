@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::failed_mount::FailedMount;
@@ -41,6 +42,8 @@ pub struct Observed {
     pub failed_mounts: Vec<Arc<FailedMount>>,
     /// How many Pods in a row have ended without becoming ready.
     pub failures: u32,
+    /// When the operator deleted its Pod last, as far as it remembers.
+    pub pod_deleted: Option<Timestamp>,
     /// Where its Pod runs, if that can be told.
     pub location: Option<Labels>,
     /// What its Pod said when it was asked last.
@@ -210,6 +213,7 @@ pub fn observe(context: &Context, namespace: &str, name: &str) -> Option<Observe
         paused,
         suspended,
         failures: context.failures.of(&uid),
+        pod_deleted: context.deletions.of(&uid),
         object,
     })
 }

@@ -558,6 +558,8 @@ impl World {
             config_map: Slot::of(config_map.map(Arc::new), &uid, mark),
             paused: self.state().cluster_paused,
             failures: self.failures,
+            // It decides when a status is written, not what is done.
+            pod_deleted: None,
             failed_mounts: Vec::new(),
             location,
             suspended: self.state().cluster_suspended,

@@ -80,6 +80,8 @@ impl Cluster {
             other_proxies: BTreeMap::new(),
             failed_mounts: Vec::new(),
             failures: self.failures.get(&uid).copied().unwrap_or_default(),
+            // It decides when a status is written, not what is done.
+            pod_deleted: None,
             location: None,
             object: Arc::new(object),
         }

@@ -168,7 +168,9 @@ pub(super) fn last_touched(
     if plan.end().is_some() {
         return Some(now);
     }
-    let found = observed.pod.ours()?;
+    let Some(found) = observed.pod.ours() else {
+        return observed.pod_deleted;
+    };
     let asked = found.metadata.deletion_timestamp.as_ref().map(|deleted| {
         let grace = found.metadata.deletion_grace_period_seconds.unwrap_or_default();
         Timestamp::from_second(deleted.0.as_second().saturating_sub(grace)).unwrap_or(deleted.0)

@@ -122,6 +122,7 @@ fn who_keeps_coming_keeps_a_pod_until_its_deadline() {
         let planned = i64::from(TIMEOUT);
         assert!((planned..=planned + LATE).contains(&took), "{leave:?}");
         assert!(scenario.metric(CUT).await.abs() < 0.1, "nobody was cut");
+        scenario.ready("busy").await;
         scenario.finish().await;
     });
 }

@@ -338,3 +338,25 @@ fn what_leaves_says_the_same_in_plan_and_status() {
         (Some(words), connections)
     );
 }
+
+#[test]
+fn what_follows_when_its_pod_is_gone_is_told_after_a_while_if_nothing_else_comes() {
+    for (deleted, after) in [
+        (None, 0),
+        (Some(0), 3),
+        (Some(1), 2),
+        (Some(3), 0),
+        (Some(100), 0),
+    ] {
+        let mut scene = settled().offline();
+        // It has left for long, as its status says.
+        let leaving = report(&scene.clone().leaves(50), None).status;
+        scene.object.status = Some(leaving);
+        scene.now += SignedDuration::from_secs(50);
+        scene.pod = None;
+        scene.pod_deleted = deleted.map(|seconds| scene.now - SignedDuration::from_secs(seconds));
+        let found = report(&scene, None);
+        assert_eq!(found.after, Duration::from_secs(after), "{deleted:?}");
+        assert_eq!(told(&found, "Ready"), ("False", "Leaving"));
+    }
+}
