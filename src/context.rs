@@ -3,12 +3,12 @@
 use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::jiff::Timestamp;
 use kube::core::PartialObjectMeta;
 
 use crate::api::{Cluster, TiProxy, TiProxyGroup};
 use crate::group::pace::Pace;
 use crate::group::verdict::Verdicts;
-use crate::instance::deletions::Deletions;
 use crate::instance::failed_mount::FailedMount;
 use crate::instance::failures::Failures;
 use crate::metrics::DrainMetrics;
@@ -17,6 +17,7 @@ use crate::proxy_api::Proxies;
 use crate::report::Reporter;
 use crate::runtime::cache::Cache;
 use crate::runtime::clock::Clock;
+use crate::runtime::notes::Notes;
 use crate::runtime::write::Writer;
 
 /// What both controllers work with; every field is a shared handle.
@@ -63,8 +64,9 @@ pub struct Context {
     pub clock: Clock,
     /// How many Pods in a row have ended, by TiProxy.
     pub failures: Failures,
-    /// When the operator deleted a Pod of each TiProxy last.
-    pub deletions: Deletions,
+    /// When the operator deleted a Pod of each TiProxy last: a Pod that is gone does not tell. Without a note, what follows
+    /// from the deletion is told a few seconds sooner.
+    pub deletions: Notes<Timestamp>,
     /// When the status of each group was written last.
     pub pace: Pace,
     /// The operator's own Pods, when it runs in the cluster.

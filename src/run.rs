@@ -16,7 +16,6 @@ use crate::group;
 use crate::group::pace::Pace;
 use crate::group::verdict::Verdicts;
 use crate::instance;
-use crate::instance::deletions::Deletions;
 use crate::instance::failures::Failures;
 use crate::metrics::Metrics;
 use crate::operator_pods::OperatorPods;
@@ -28,6 +27,7 @@ use crate::runtime::cache::Cache;
 use crate::runtime::clock::Clock;
 use crate::runtime::event::Events;
 use crate::runtime::jitter::Jitter;
+use crate::runtime::notes::Notes;
 use crate::runtime::runner::{self, Queue, Settings};
 use crate::runtime::write::Writer;
 use crate::server::{Readiness, Server, ServerError};
@@ -176,7 +176,7 @@ fn context(
         reporter: Reporter::new(events),
         clock,
         failures: Failures::default(),
-        deletions: Deletions::default(),
+        deletions: Notes::default(),
         pace: Pace::default(),
         operator_pods: OperatorPods::find(
             arguments.operator_namespace.as_deref(),

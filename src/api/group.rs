@@ -199,6 +199,16 @@ pub enum VolumeRetention {
     Retain,
 }
 
+impl TiProxyGroup {
+    /// The conditions of its status; none before it has one.
+    #[must_use]
+    pub fn conditions(&self) -> &[Condition] {
+        self.status
+            .as_ref()
+            .map_or(&[], |status| status.conditions.as_slice())
+    }
+}
+
 /// What the operator found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -11,6 +11,7 @@ use super::validate::Group;
 use crate::api::TiProxy;
 use crate::api::condition::{ConditionType, Reason};
 use crate::runtime::condition;
+use crate::runtime::time::elapsed;
 
 /// What a group's `progressDeadlineSeconds` says now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +54,7 @@ pub fn deadline(observed: &Observed, group: &Group, plan: &Plan, now: Timestamp)
     let instances = observed.instances.iter();
     let progress = instances.flat_map(|instance| progress(instance)).flatten();
     let last = progress.fold(begin(observed, group.progress_deadline, now), Timestamp::max);
-    let past = Duration::try_from(now.duration_since(last)).unwrap_or_default();
-    match group.progress_deadline.saturating_sub(past) {
+    match group.progress_deadline.saturating_sub(elapsed(last, now)) {
         Duration::ZERO => Deadline::Passed,
         left => Deadline::In(left),
     }
@@ -63,12 +63,9 @@ pub fn deadline(observed: &Observed, group: &Group, plan: &Plan, now: Timestamp)
 /// When the time began to count: when the group was at its goal last. A deadline that has passed stays so until there is
 /// progress or another spec.
 fn begin(observed: &Observed, limit: Duration, now: Timestamp) -> Timestamp {
-    let status = observed.object.status.as_ref();
-    let conditions = status
-        .map(|status| status.conditions.as_slice())
-        .unwrap_or_default();
     let holding = |kind: ConditionType| {
-        condition::find(conditions, kind.as_str()).filter(|condition| condition.status == "True")
+        condition::find(observed.object.conditions(), kind.as_str())
+            .filter(|condition| condition.status == "True")
     };
     if let Some(reconciling) = holding(ConditionType::Reconciling) {
         return reconciling.last_transition_time.0;
@@ -83,11 +80,7 @@ fn begin(observed: &Observed, limit: Duration, now: Timestamp) -> Timestamp {
 
 /// When a TiProxy was made, and when it became ready.
 fn progress(instance: &TiProxy) -> [Option<Timestamp>; 2] {
-    let conditions = instance
-        .status
-        .as_ref()
-        .map(|status| status.conditions.as_slice());
-    let ready = condition::find(conditions.unwrap_or_default(), ConditionType::Ready.as_str());
+    let ready = condition::find(instance.conditions(), ConditionType::Ready.as_str());
     [
         instance.creation_timestamp().map(|time| time.0),
         ready

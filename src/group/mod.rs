@@ -186,11 +186,7 @@ async fn report(
         Written::Now => {
             // Not the time of the decision: what was done since would shorten the interval.
             context.pace.note(&uid, context.clock.now());
-            let before = object
-                .status
-                .as_ref()
-                .map(|status| status.conditions.as_slice())
-                .unwrap_or_default();
+            let before = object.conditions();
             context.reporter.transition(&**object, before, &status.conditions);
             Ok(None)
         }

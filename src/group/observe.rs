@@ -283,14 +283,7 @@ fn changes_configuration(current: &TiProxySpec, desired: &TiProxySpec) -> bool {
 
 /// A TiProxy that says nothing of it holds nobody up.
 fn config(instance: &TiProxy) -> Config {
-    let conditions = instance
-        .status
-        .as_ref()
-        .map(|status| status.conditions.as_slice());
-    let applied = condition::find(
-        conditions.unwrap_or_default(),
-        ConditionType::ConfigApplied.as_str(),
-    );
+    let applied = condition::find(instance.conditions(), ConditionType::ConfigApplied.as_str());
     match applied {
         Some(applied) if applied.status != Status::True.as_str() => Config::Open {
             since: applied.last_transition_time.0,

@@ -1,39 +1,35 @@
 //! How often the status of one group is written: hundreds of TiProxies becoming Ready are a few writes.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
+
+use crate::runtime::notes::Notes;
 
 /// The least time between two status writes of one group.
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// When the status of each group, by UID, was written last.
 #[derive(Clone, Debug, Default)]
-pub struct Pace(Arc<Mutex<HashMap<String, Timestamp>>>);
+pub struct Pace(Notes<Timestamp>);
 
 impl Pace {
     /// How long to wait before the next write; zero is at once.
     #[must_use]
     pub fn wait(&self, uid: &str, now: Timestamp) -> Duration {
-        let last = self.with(|times| times.get(uid).copied());
+        let last = self.0.get(uid);
         let past = last.and_then(|last| Duration::try_from(now.duration_since(last)).ok());
         past.map_or(Duration::ZERO, |past| INTERVAL.saturating_sub(past))
     }
 
     /// The status was written.
     pub fn note(&self, uid: &str, now: Timestamp) {
-        self.with(|times| times.insert(uid.to_owned(), now));
+        self.0.set(uid, now);
     }
 
     /// The group is gone.
     pub fn forget(&self, uid: &str) {
-        self.with(|times| times.remove(uid));
-    }
-
-    fn with<T>(&self, act: impl FnOnce(&mut HashMap<String, Timestamp>) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        self.0.forget(uid);
     }
 }
 

@@ -4,8 +4,6 @@
 //! A group without overlay asks nothing: what the operator builds itself is valid. Verdicts live in memory; after a
 //! restart the question is asked again, if something is to be made from the template at all.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -19,6 +17,8 @@ use crate::api::Discovery;
 use crate::api::condition::Reason;
 use crate::instance;
 use crate::instance::validate::Invalid;
+use crate::runtime::notes::Notes;
+use crate::runtime::time::elapsed;
 use crate::runtime::write::Manifest;
 use crate::runtime::write_error::{WriteError, WriteFailure};
 
@@ -138,7 +138,7 @@ pub fn verdict(answer: Result<(), WriteError>) -> Result<Verdict, WriteError> {
 
 /// The last verdict for each group, by UID.
 #[derive(Clone, Debug, Default)]
-pub struct Verdicts(Arc<Mutex<HashMap<String, Remembered>>>);
+pub struct Verdicts(Notes<Remembered>);
 
 #[derive(Clone, Debug)]
 struct Remembered {
@@ -152,31 +152,26 @@ impl Verdicts {
     /// The verdict on exactly this Pod, and how long it holds; `None` when it must be asked for.
     #[must_use]
     pub fn of(&self, uid: &str, question: &Question, now: Timestamp) -> Option<(Verdict, Option<Duration>)> {
-        let known = self.with(|verdicts| verdicts.get(uid).cloned())?;
+        let known = self.0.get(uid)?;
         if known.hash != question.hash {
             return None;
         }
         let Some(lifetime) = known.verdict.lifetime() else {
             return Some((known.verdict, None));
         };
-        let age = Duration::try_from(now.duration_since(known.at)).unwrap_or_default();
-        let left = lifetime.saturating_sub(age);
+        let left = lifetime.saturating_sub(elapsed(known.at, now));
         (!left.is_zero()).then_some((known.verdict, Some(left)))
     }
 
     /// Remembers a verdict; the one before it is forgotten.
     pub fn note(&self, uid: &str, question: &Question, verdict: Verdict, at: Timestamp) {
         let hash = question.hash;
-        self.with(|verdicts| verdicts.insert(uid.to_owned(), Remembered { hash, verdict, at }));
+        self.0.set(uid, Remembered { hash, verdict, at });
     }
 
     /// The group is gone.
     pub fn forget(&self, uid: &str) {
-        self.with(|verdicts| verdicts.remove(uid));
-    }
-
-    fn with<T>(&self, act: impl FnOnce(&mut HashMap<String, Remembered>) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        self.0.forget(uid);
     }
 }
 

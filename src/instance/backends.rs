@@ -4,7 +4,6 @@
 //! label, it is also 200 when none carries the label, while every client is refused.
 
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 
 use super::build::probe::asks_for_health;
@@ -183,16 +182,10 @@ fn stored(observed: &Observed, pod: &Pod) -> Option<Backends> {
         return None;
     }
     Some(Backends {
-        status: status(stored)?,
+        status: Status::parse(&stored.status)?,
         reason: Reason::parse(&stored.reason)?,
         message: stored.message.clone(),
     })
-}
-
-fn status(condition: &Condition) -> Option<Status> {
-    [Status::True, Status::False, Status::Unknown]
-        .into_iter()
-        .find(|status| status.as_str() == condition.status)
 }
 
 #[cfg(test)]

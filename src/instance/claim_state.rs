@@ -10,6 +10,7 @@ use kube::{Resource, ResourceExt};
 use super::build::volume::STORAGE;
 use crate::api::quantity::is_more;
 use crate::api::volume::Volume;
+use crate::runtime::time::elapsed;
 
 /// A claim's state, as far as decisions and conditions need it.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,7 +113,7 @@ impl ClaimState {
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Duration {
         self.created
-            .and_then(|created| Duration::try_from(now.duration_since(created)).ok())
+            .map(|created| elapsed(created, now))
             .unwrap_or_default()
     }
 }

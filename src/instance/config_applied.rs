@@ -18,6 +18,7 @@ use super::validate::{Instance, Invalid};
 use crate::api::condition::{ConditionType, Reason};
 use crate::problem::condition_of;
 use crate::runtime::condition::{self, Condition, NewCondition, Status};
+use crate::runtime::time::elapsed;
 
 /// How long a change may take to be in effect, before the Pod is told of it once more and the keys are named. The
 /// kubelet brings a file up to date within a second or two, TiProxy reads it every two, and is then asked.
@@ -114,8 +115,7 @@ pub fn start_anew(conditions: &mut [Condition], observed: &Observed, plan: &Plan
 pub fn left(observed: &Observed, now: Timestamp) -> Duration {
     let stored = stored_now(observed).filter(|stored| stored.status == Status::False.as_str());
     let Some(stored) = stored else { return PATIENCE };
-    let waited = now.duration_since(stored.last_transition_time.0);
-    PATIENCE.saturating_sub(Duration::try_from(waited).unwrap_or_default())
+    PATIENCE.saturating_sub(elapsed(stored.last_transition_time.0, now))
 }
 
 /// The condition.
@@ -197,12 +197,9 @@ fn is_of(observed: &Observed, pod: &Pod, instance: &Instance) -> bool {
 
 /// A stored condition as one that holds.
 fn as_new(stored: &Condition) -> Option<NewCondition> {
-    let statuses = [Status::True, Status::False, Status::Unknown];
     Some(NewCondition {
         type_: stored.type_.clone(),
-        status: statuses
-            .into_iter()
-            .find(|status| status.as_str() == stored.status)?,
+        status: Status::parse(&stored.status)?,
         reason: stored.reason.clone(),
         message: stored.message.clone(),
         observed_generation: stored.observed_generation,

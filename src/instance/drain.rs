@@ -1,7 +1,5 @@
 //! The time that the clients of a Pod are given to leave, as it stands on the Pod. Pure.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -9,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::observe::Observed;
 use crate::api::name;
+use crate::runtime::time::whole_seconds;
 
 /// Clocks do not differ by more than this, so a begin further ahead is a mistake.
 const MOST_AHEAD: SignedDuration = SignedDuration::from_mins(1);
@@ -97,29 +96,6 @@ pub fn connections(observed: &Observed, pod: &Pod) -> Option<i64> {
     }
 }
 
-/// A time with so much later.
-#[must_use]
-pub fn after(time: Timestamp, wait: Duration) -> Timestamp {
-    SignedDuration::try_from(wait)
-        .ok()
-        .and_then(|wait| time.checked_add(wait).ok())
-        .unwrap_or(Timestamp::MAX)
-}
-
-/// How long it is until a time; `None` when it has come.
-#[must_use]
-pub fn until(time: Timestamp, now: Timestamp) -> Option<Duration> {
-    Duration::try_from(time.duration_since(now))
-        .ok()
-        .filter(|wait| !wait.is_zero())
-}
-
-/// As times stand in objects.
-#[must_use]
-pub fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,15 +142,5 @@ mod tests {
             json!({"labels": {"a": "b", name::LABEL_SERVING: "true"},
                 "annotations": {name::ANNOTATION_DRAIN_BEGIN: null}})
         );
-    }
-
-    #[test]
-    fn times_neither_overflow_nor_count_twice() {
-        assert_eq!(after(Timestamp::MAX, Duration::from_secs(1)), Timestamp::MAX);
-        assert_eq!(after(now(), Duration::MAX), Timestamp::MAX);
-        let soon = after(now(), Duration::from_secs(5));
-        assert_eq!(until(soon, now()), Some(Duration::from_secs(5)));
-        assert_eq!(until(soon, soon), None);
-        assert_eq!(until(now(), soon), None);
     }
 }

@@ -15,6 +15,7 @@ use crate::claim;
 use crate::context::Context;
 use crate::ownership::Slot;
 use crate::problem::ExecuteError;
+use crate::runtime::time;
 
 /// Carries out a plan.
 pub async fn execute(context: &Context, observed: &Observed, plan: &Plan) -> Result<(), ExecuteError> {
@@ -110,7 +111,7 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
                 .await?;
             match drain::turn(metadata) {
                 Some(Turn::Began(begin)) => {
-                    let deadline = drain::after(begin, instance.spec.template.drain_timeout());
+                    let deadline = time::after(begin, instance.spec.template.drain_timeout());
                     context.reporter.drain_began(instance, &target.name, deadline);
                 }
                 Some(Turn::Revived) => {
@@ -127,7 +128,7 @@ async fn carry_out(context: &Context, instance: &TiProxy, action: &Action) -> Re
         } => {
             let rule = delete_rule(*grace_period_seconds);
             writer.delete(&context.pods, target, rule).await?;
-            context.deletions.note(&uid, context.clock.now());
+            context.deletions.set(&uid, context.clock.now());
             match why {
                 DeleteReason::Failed => context.failures.add(&uid),
                 DeleteReason::Left { end, .. } => context.drains.ended(*end),

@@ -6,8 +6,8 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
-use super::drain::{after, until, whole_seconds};
 use super::location;
+use crate::runtime::time::{after, until, whole_seconds};
 
 /// A Pod's deletion time lies behind the time that it has to end; its node needs a little more to say that it has
 /// ended. After this the node is taken for dead.

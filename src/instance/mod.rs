@@ -8,7 +8,6 @@ pub mod belonging;
 pub mod build;
 pub mod claim_state;
 pub mod config_applied;
-pub mod deletions;
 pub mod drain;
 pub mod execute;
 pub mod failed_mount;
@@ -82,11 +81,7 @@ pub async fn reconcile(context: Context, key: ObjectRef<TiProxy>) -> Result<Outc
         Written::Unchanged => None,
         Written::TooEarly(wait) => Some(wait),
         Written::Now => {
-            let before = object
-                .status
-                .as_ref()
-                .map(|status| status.conditions.as_slice())
-                .unwrap_or_default();
+            let before = object.conditions();
             context
                 .reporter
                 .transition(object, before, &report.status.conditions);

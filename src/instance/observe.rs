@@ -213,7 +213,7 @@ pub fn observe(context: &Context, namespace: &str, name: &str) -> Option<Observe
         paused,
         suspended,
         failures: context.failures.of(&uid),
-        pod_deleted: context.deletions.of(&uid),
+        pod_deleted: context.deletions.get(&uid),
         object,
     })
 }

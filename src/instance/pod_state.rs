@@ -8,6 +8,7 @@ use kube::{Resource, ResourceExt};
 
 use crate::api::condition::Reason;
 use crate::api::name;
+use crate::runtime::time::elapsed;
 
 /// A Pod's state, as far as decisions and conditions need it.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,7 +89,7 @@ impl PodState {
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Duration {
         self.created
-            .and_then(|created| Duration::try_from(now.duration_since(created)).ok())
+            .map(|created| elapsed(created, now))
             .unwrap_or_default()
     }
 
@@ -101,9 +102,7 @@ impl PodState {
     /// How long ago it ended.
     #[must_use]
     pub fn ended_for(&self, now: Timestamp) -> Duration {
-        self.ended_at
-            .and_then(|ended| Duration::try_from(now.duration_since(ended)).ok())
-            .unwrap_or_default()
+        self.ended_at.map(|ended| elapsed(ended, now)).unwrap_or_default()
     }
 }
 

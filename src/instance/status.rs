@@ -25,6 +25,7 @@ use crate::ownership::Slot;
 use crate::problem::{ExecuteError, Progress, State, new_condition};
 use crate::proxy_api::Migrations;
 use crate::runtime::condition::{self, NewCondition, Status};
+use crate::runtime::time::elapsed;
 use volumes::Verdict;
 
 /// How long a TiProxy may be on its way before its status says so: most are Ready sooner, and need one write less.
@@ -85,8 +86,8 @@ pub fn status(
             }
         });
     }
-    let mut before = stored.conditions.clone();
     let drained = drain::drained(observed, plan, error.is_some(), &stored.conditions, now);
+    let mut before = stored.conditions.clone();
     before.retain(|condition| {
         let is = |kind: ConditionType| condition.type_ == kind.as_str();
         let is_over = drained.is_none() && is(ConditionType::Drained);
@@ -103,13 +104,7 @@ pub fn status(
         .chain([config_applied::condition(observed, instance, plan, now)])
         .chain(volumes.map(|volumes| volumes.condition(meta.generation)))
         .chain([drain::suspended(observed)])
-        .chain(drain::drained(
-            observed,
-            plan,
-            error.is_some(),
-            &stored.conditions,
-            now,
-        ));
+        .chain(drained);
     let mut conditions = condition::merge(&before, new.into_iter().chain(others), now);
     if let Some(ready_since) = pod.as_ref().and_then(|pod| pod.ready_since) {
         start_ready_at(&mut conditions, ready_since);
@@ -152,10 +147,7 @@ pub fn status(
 /// what was done to its Pod since, when all is well.
 fn patience(observed: &Observed, touched: Option<Timestamp>, now: Timestamp) -> Duration {
     let meta = observed.object.meta();
-    let stored = observed.object.status.as_ref();
-    let conditions = stored
-        .map(|status| status.conditions.as_slice())
-        .unwrap_or_default();
+    let conditions = observed.object.conditions();
     let ready = condition::find(conditions, ConditionType::Ready.as_str());
     let is_known =
         ready.is_some_and(|ready| ready.status == "False" && ready.observed_generation == meta.generation);
@@ -167,13 +159,12 @@ fn patience(observed: &Observed, touched: Option<Timestamp>, now: Timestamp) -> 
     };
     let Some(since) = since else { return Duration::ZERO };
     let since = touched.map_or(since.0, |touched| touched.max(since.0));
-    let past = Duration::try_from(now.duration_since(since)).unwrap_or_default();
     let patience = if observed.volumes.is_empty() {
         PATIENCE
     } else {
         PATIENCE_WITH_VOLUMES
     };
-    patience.saturating_sub(past)
+    patience.saturating_sub(elapsed(since, now))
 }
 
 /// Ready begins when the Pod became ready: a Pod that was replaced in between must not inherit an older time, and one

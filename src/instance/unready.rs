@@ -8,13 +8,13 @@ use kube::ResourceExt;
 
 use super::build::probe::{ProbedBy, probed_by};
 use super::build::tls::tls;
-use super::drain::{after, until};
 use super::observe::Observed;
 use super::pod_state::running_since;
 use super::validate::Instance;
 use crate::api::condition::ConditionType;
 use crate::proxy_api::Health;
 use crate::runtime::condition;
+use crate::runtime::time::{after, until};
 
 /// The kubelet asks every few seconds, and a Pod that it has not asked yet has no trouble.
 const PROBE_PATIENCE: Duration = Duration::from_secs(15);
@@ -49,7 +49,7 @@ pub(super) fn recheck(observed: &Observed, pod: &Pod, now: Timestamp) -> Option<
 /// When the readiness probe is to blame: TiProxy has called itself healthy, and the kubelet has known it unready, for a
 /// while.
 fn probe_is_at_fault_at(observed: &Observed, pod: &Pod) -> Option<Timestamp> {
-    let answer = observed.proxy.observation.as_ref()?.answer.as_ref()?;
+    let answer = observed.proxy.answer()?;
     if answer.health != Health::Healthy {
         return None;
     }

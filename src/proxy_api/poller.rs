@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::client::{AskError, Client, Obedience, Said};
+use super::observation::ConfigReading;
 use super::proxies::Heard;
 use super::question::Order;
 use super::schedule::{Attention, Outcome, Schedule};
@@ -82,7 +83,7 @@ impl Poller {
             let began = Instant::now();
             let result = client.ask(target.endpoint, &question).await;
             let took = began.elapsed();
-            let result = result.map(|said| Reply::of(said, &target));
+            let result = result.map(|said| Reply::of(said, &target, fingerprint.as_deref()));
             Asked {
                 target,
                 fingerprint,
@@ -158,7 +159,7 @@ struct Reply {
 }
 
 impl Reply {
-    fn of(said: Said, target: &Target) -> Self {
+    fn of(said: Said, target: &Target, fingerprint: Option<&str>) -> Self {
         let Said {
             answer,
             ordered,
@@ -181,7 +182,14 @@ impl Reply {
         match config {
             // What it says is not kept: there may be secrets in it.
             Some(Ok(toml)) => {
-                reply.heard.config = target.wanted.as_ref().and_then(|wanted| wanted.compare(&toml));
+                let differing = target
+                    .wanted
+                    .as_ref()
+                    .and_then(|wanted| wanted.not_in_effect(&toml));
+                reply.heard.config = fingerprint.zip(differing).map(|(of, differing)| ConfigReading {
+                    of: of.to_owned(),
+                    differing,
+                });
             }
             Some(Err(error)) => tell(target, &error, "TiProxy does not say what it runs with"),
             None => {}

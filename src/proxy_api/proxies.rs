@@ -34,6 +34,14 @@ pub struct ProxyState {
     pub config: Option<ConfigReading>,
 }
 
+impl ProxyState {
+    /// What it said last; `None` when it has not been asked yet, or is out of reach.
+    #[must_use]
+    pub fn answer(&self) -> Option<&Answer> {
+        self.observation.as_ref()?.answer.as_ref()
+    }
+}
+
 /// Whether sessions can be moved to another TiDB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Migrations {
@@ -63,9 +71,7 @@ impl Proxies {
     /// How many clients were connected when the TiProxy in the Pod of this UID was asked last, if it answered.
     #[must_use]
     pub fn connections(&self, pod_uid: &str) -> Option<u64> {
-        let records = self.records();
-        let observation = records.get(pod_uid)?.state.observation.as_ref()?;
-        observation.answer.as_ref()?.connections
+        self.records().get(pod_uid)?.state.answer()?.connections
     }
 
     /// What TiProxies said, for tests elsewhere.
@@ -258,10 +264,9 @@ impl Record {
 
     /// What decisions depend on.
     fn relevant(&self) -> Relevant {
-        let observation = self.state.observation.as_ref();
-        let answer = observation.and_then(|observation| observation.answer.as_ref());
+        let answer = self.state.answer();
         Relevant {
-            was_asked: observation.is_some(),
+            was_asked: self.state.observation.is_some(),
             answer: answer.map(|answer| (answer.health.clone(), answer.reach())),
             connections: self.state.connections,
             migrations: self.state.migrations,

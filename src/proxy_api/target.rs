@@ -8,12 +8,11 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
 use super::client::Endpoint;
-use super::observation::ConfigReading;
 use crate::api::{TiProxy, name};
 use crate::context::Context;
 use crate::instance::build::config_map::CONFIG_FILE;
 use crate::instance::build::tls::speaks_tls_on_http;
-use crate::instance::pod_state;
+use crate::instance::{drain, pod_state};
 use crate::ownership;
 use crate::proxy_config;
 
@@ -60,13 +59,10 @@ impl Wanted {
         proxy_config::fingerprint(self.toml())
     }
 
-    /// What a TiProxy that says it runs with this has not taken over. None if what it says is no configuration.
-    pub(super) fn compare(&self, effective_toml: &str) -> Option<ConfigReading> {
-        let differing = proxy_config::not_in_effect(effective_toml, self.toml(), Some(&self.version))?;
-        Some(ConfigReading {
-            of: self.fingerprint(),
-            differing,
-        })
+    /// The keys that a TiProxy that says it runs with this has not taken over. None if what it says is no
+    /// configuration.
+    pub(super) fn not_in_effect(&self, effective_toml: &str) -> Option<Vec<String>> {
+        proxy_config::not_in_effect(effective_toml, self.toml(), Some(&self.version))
     }
 }
 
@@ -100,7 +96,7 @@ fn target(context: &Context, pod: &Pod) -> Option<Target> {
         instance: ObjectRef::from_obj(&*instance),
         state: State {
             is_ready: pod_state::is_ready(pod),
-            leaves: pod.annotations().contains_key(name::ANNOTATION_DRAIN_BEGIN),
+            leaves: drain::is_marked(pod),
             config_hash: pod.annotations().get(name::ANNOTATION_CONFIG_HASH).cloned(),
             config_version: config_map.as_ref().and_then(|map| map.resource_version()),
         },

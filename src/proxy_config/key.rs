@@ -186,50 +186,28 @@ impl Kind {
 impl Kind {
     /// Whether two values mean the same to TiProxy: `0` and `0.0`, `"60s"` and `"1m"`.
     pub(super) fn same(self, left: &Value, right: &Value) -> bool {
-        match self {
-            Self::Float { .. } | Self::FloatAboveOne | Self::Duration => {
-                self.number(left) == self.number(right)
-            }
-            Self::LogLevel => left.as_text().map(str::to_lowercase) == right.as_text().map(str::to_lowercase),
-            Self::Boolean
-            | Self::Integer { .. }
-            | Self::IntegerOrZero { .. }
-            | Self::Text
-            | Self::OneOf(_)
-            | Self::Preferably(_)
-            | Self::DurationText
-            | Self::TlsVersion
-            | Self::Texts
-            | Self::NonEmptyTexts
-            | Self::Networks
-            | Self::PortRange
-            | Self::BackendClusters
-            | Self::Labels
-            | Self::Anything => left == right,
+        if self.is_number() {
+            self.number(left) == self.number(right)
+        } else if self == Self::LogLevel {
+            left.as_text().map(str::to_lowercase) == right.as_text().map(str::to_lowercase)
+        } else {
+            left == right
         }
     }
 
+    /// Whether values are compared as numbers.
+    fn is_number(self) -> bool {
+        matches!(self, Self::Float { .. } | Self::FloatAboveOne | Self::Duration)
+    }
+
     /// The number that a value stands for, of a kind whose values are compared as numbers.
-    pub(super) fn number(&self, value: &Value) -> Option<f64> {
-        match self {
-            Self::Float { .. } | Self::FloatAboveOne => number(value),
-            Self::Duration => nanoseconds(value),
-            Self::Boolean
-            | Self::Integer { .. }
-            | Self::IntegerOrZero { .. }
-            | Self::Text
-            | Self::OneOf(_)
-            | Self::Preferably(_)
-            | Self::LogLevel
-            | Self::DurationText
-            | Self::TlsVersion
-            | Self::Texts
-            | Self::NonEmptyTexts
-            | Self::Networks
-            | Self::PortRange
-            | Self::BackendClusters
-            | Self::Labels
-            | Self::Anything => None,
+    pub(super) fn number(self, value: &Value) -> Option<f64> {
+        if self == Self::Duration {
+            nanoseconds(value)
+        } else if self.is_number() {
+            number(value)
+        } else {
+            None
         }
     }
 }

@@ -27,6 +27,14 @@ impl Status {
             Self::Unknown => "Unknown",
         }
     }
+
+    /// The status of this text in a condition.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::True, Self::False, Self::Unknown]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+    }
 }
 
 impl From<bool> for Status {

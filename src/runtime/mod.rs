@@ -10,6 +10,8 @@
 //! | [`condition`] | status conditions with the transition times of apimachinery |
 //! | [`event`] | Kubernetes Events, which never hold up or fail a reconcile |
 //! | [`clock`], [`jitter`] | time and randomness, given from outside |
+//! | [`time`] | reckoning with times that others wrote |
+//! | [`notes`] | what is remembered of objects from one reconcile to the next |
 
 mod backoff;
 pub mod cache;
@@ -20,12 +22,14 @@ pub mod event;
 mod fault;
 mod feed;
 pub mod jitter;
+pub mod notes;
 pub mod optional;
 mod overlay;
 mod queue;
 mod resource_version;
 pub mod runner;
 mod schedule;
+pub mod time;
 mod view;
 pub mod watch;
 pub mod write;

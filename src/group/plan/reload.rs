@@ -7,6 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::leave::Departures;
 use super::roster::{Member, Roster, Standing};
 use super::{Change, Config, Instance, Wait};
+use crate::runtime::time::elapsed;
 
 /// How long the first instance that gets another configuration is watched, at most. The kubelet brings the file at once
 /// and TiProxy looks at it every two seconds.
@@ -88,12 +89,9 @@ fn trial(member: &Member<'_>, now: Timestamp) -> Trial {
     }
     match member.instance.config {
         Config::InEffect => Trial::Proven,
-        Config::Open { since } => {
-            let past = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-            match TRIAL.saturating_sub(past) {
-                Duration::ZERO => Trial::Proven,
-                left => Trial::Goes(Some(left)),
-            }
-        }
+        Config::Open { since } => match TRIAL.saturating_sub(elapsed(since, now)) {
+            Duration::ZERO => Trial::Proven,
+            left => Trial::Goes(Some(left)),
+        },
     }
 }

@@ -6,6 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::order::rank;
 use super::{Change, Health, Instance, Observed, Phase, Wait};
+use crate::runtime::time::elapsed;
 
 /// How much an active instance is worth to the group; the smallest leaves first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -174,8 +175,7 @@ pub(super) fn standing(
         Health::NotReady => Some((Standing::NotReady, None)),
         Health::Ready { since } => {
             // A condition from the future (clocks differ) has been true for no time at all.
-            let elapsed = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-            let remaining = min_ready.saturating_sub(elapsed);
+            let remaining = min_ready.saturating_sub(elapsed(since, now));
             if remaining.is_zero() {
                 Some((Standing::Available, None))
             } else {

@@ -14,6 +14,7 @@ use super::super::lost;
 use super::super::observe::Observed;
 use super::super::pod_state::is_running;
 use super::{Action, DeleteReason, Plan, delete};
+use crate::runtime::time;
 use crate::runtime::write::Target;
 
 /// Seconds that a Pod without clients has to end. Its preStop sleep and TiProxy's graceful timers are for clients; without
@@ -121,17 +122,15 @@ pub(super) fn step(observed: &Observed, pod: &Pod, cause: Cause, grace: Option<u
         }
         return Plan {
             actions: patch(pod, drain::begun(now)),
-            ..waiting(observed, pod, drain::whole_seconds(now), now)
+            ..waiting(observed, pod, time::whole_seconds(now), now)
         };
     };
     // Before all that depends on an answer.
-    if now >= drain::after(begin, timeout) {
-        let answer = observed
+    if now >= time::after(begin, timeout) {
+        let connected = observed
             .proxy_of(pod)
-            .observation
-            .as_ref()
-            .and_then(|found| found.answer.as_ref());
-        let connected = answer.and_then(|answer| answer.connections);
+            .answer()
+            .and_then(|answer| answer.connections);
         return gone(grace, End::Deadline { connected });
     }
     if drain::is_serving(pod) {
@@ -161,7 +160,7 @@ pub(super) fn ending(pod: &Pod, now: Timestamp) -> Plan {
 /// When a Pod counts as left, if nobody connects until then.
 fn quiet_end(observed: &Observed, pod: &Pod, begin: Timestamp, quiet: Duration) -> Option<Timestamp> {
     let since = observed.proxy_of(pod).quiet_since?;
-    Some(drain::after(since.max(begin), quiet))
+    Some(time::after(since.max(begin), quiet))
 }
 
 /// When TiProxy answered last, if it answers.
@@ -173,15 +172,15 @@ fn heard(observed: &Observed, pod: &Pod) -> Option<Timestamp> {
 
 fn waiting(observed: &Observed, pod: &Pod, begin: Timestamp, now: Timestamp) -> Plan {
     let template = &observed.object.spec.template;
-    let deadline = drain::after(begin, template.drain_timeout());
+    let deadline = time::after(begin, template.drain_timeout());
     let quiet = template.drain_quiet();
     let quiet_end = quiet_end(observed, pod, begin, quiet);
     let connections = drain::connections(observed, pod);
-    let message = words(observed, pod, connections, quiet, drain::whole_seconds(deadline));
+    let message = words(observed, pod, connections, quiet, time::whole_seconds(deadline));
     Plan {
         recheck: [
-            drain::until(deadline, now),
-            quiet_end.map(|end| drain::until(end, now).unwrap_or(NEXT_ANSWER)),
+            time::until(deadline, now),
+            quiet_end.map(|end| time::until(end, now).unwrap_or(NEXT_ANSWER)),
         ]
         .into_iter()
         .flatten()

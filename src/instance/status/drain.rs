@@ -14,6 +14,7 @@ use crate::api::condition::{ConditionType, Reason};
 use crate::api::instance::DrainStatus;
 use crate::problem::{Progress, new_condition};
 use crate::runtime::condition::{self, Condition, NewCondition};
+use crate::runtime::time;
 
 /// A Pod whose clients are given time to leave, if that is so: a begin that was planned may not have been written.
 pub(super) fn leaving<'a>(observed: &Observed, plan: &'a Plan, has_failed: bool) -> Option<&'a Leaving> {
@@ -23,10 +24,10 @@ pub(super) fn leaving<'a>(observed: &Observed, plan: &'a Plan, has_failed: bool)
 
 /// `status.drain`.
 pub(super) fn drain_status(leaving: &Leaving) -> DrainStatus {
-    let time = |time| Some(Time(drain::whole_seconds(time)));
+    let stored = |moment| Some(Time(time::whole_seconds(moment)));
     DrainStatus {
-        begin_time: time(leaving.begin),
-        deadline: time(leaving.deadline),
+        begin_time: stored(leaving.begin),
+        deadline: stored(leaving.deadline),
         remaining_connections: leaving.connections,
         message: Some(leaving.message.clone()),
     }

@@ -1,5 +1,7 @@
 //! What every plan and every write must be, judged by what is true.
 
+use tiproxy_operator::runtime::time;
+
 use super::*;
 
 impl World {
@@ -145,7 +147,7 @@ impl World {
     fn check_end(&self, object: &TiProxy, pod: &Pod, end: End) {
         let template = &object.spec.template;
         let begin = drain::begin(pod, self.now);
-        let is_over = |begin, wait| self.now >= drain::after(begin, wait);
+        let is_over = |begin, wait| self.now >= time::after(begin, wait);
         let is_hidden = !drain::is_serving(pod);
         match end {
             End::NothingRan | End::Stopped => assert!(!is_running(pod), "{end:?}"),
@@ -161,7 +163,7 @@ impl World {
                 let quiet = told.quiet_since.expect("a quiet TiProxy");
                 let since = quiet.max(begin.expect("a begin"));
                 let heard = told.observation.expect("an answer").at;
-                assert!(heard >= drain::after(since, template.drain_quiet()), "{since}");
+                assert!(heard >= time::after(since, template.drain_quiet()), "{since}");
                 assert!(is_hidden, "it takes new clients");
             }
         }
@@ -171,7 +173,7 @@ impl World {
     fn check_patch(&self, pod: &Pod, metadata: &serde_json::Map<String, Value>) {
         match drain::turn(metadata) {
             Some(drain::Turn::Began(begin)) => {
-                assert_eq!(begin, drain::whole_seconds(self.now));
+                assert_eq!(begin, time::whole_seconds(self.now));
                 assert_eq!(metadata["labels"], json!({name::LABEL_SERVING: null}));
                 let is_known = self.sees_own_writes && !self.is_vandalised(pod);
                 assert!(
@@ -245,7 +247,7 @@ fn check_deadline(observed: &Observed, found: &Plan, now: Timestamp) {
         .filter(|pod| pod.metadata.deletion_timestamp.is_none())
     {
         let timeout = observed.object.spec.template.drain_timeout();
-        let is_over = drain::begin(pod, now).is_some_and(|begin| now >= drain::after(begin, timeout));
+        let is_over = drain::begin(pod, now).is_some_and(|begin| now >= time::after(begin, timeout));
         let is_deleted = found.actions.iter().any(
             |action| matches!(action, Action::DeletePod { target, .. } if Some(&target.uid) == pod.uid().as_ref()),
         );
