@@ -117,6 +117,9 @@ struct Judge<'a> {
 impl Judge<'_> {
     fn judge(&mut self, entry: &Entry) {
         self.clock = self.clock.max(time_of(&entry.object));
+        // Nothing changed until now, however long that was.
+        self.note_available();
+        self.note_unwanted();
         match entry.kind {
             "TiProxyGroup" => self.note_spec(&entry.object),
             "TiProxy" => self.judge_instance(entry),
@@ -130,8 +133,6 @@ impl Judge<'_> {
             Change::Deleted => self.before.remove(&key),
         };
         self.judge_state(entry);
-        self.note_available();
-        self.note_unwanted();
     }
 
     fn note_suspension(&mut self, entry: &Entry) {

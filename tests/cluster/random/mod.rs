@@ -18,7 +18,7 @@ use crate::harness;
 const RUNS: &str = "TIPROXY_OPERATOR_RANDOM_RUNS";
 const SEED: &str = "TIPROXY_OPERATOR_RANDOM_SEED";
 /// How many lives there are when nobody says.
-const DEFAULT_RUNS: u64 = 2;
+const DEFAULT_RUNS: u64 = 6;
 /// How many go on at the same time.
 const PARALLEL: u64 = 6;
 const ONE_LIFE: Duration = Duration::from_mins(4);

@@ -153,6 +153,25 @@ fn b_what_is_written_in_place_takes_nobody_away() {
 }
 
 #[test]
+fn b_who_was_available_through_a_silence_was_so_to_its_end() {
+    let mut story = rolling(json!({"maxSurge": 0}));
+    story.pass(10);
+    for ordinal in [1, 2] {
+        story.change("TiProxy", &format!("web-{ordinal}"), |instance| {
+            instance["spec"]["drain"] = json!({"timeoutSeconds": 7});
+            instance["metadata"]["generation"] = 2.into();
+        });
+    }
+    story.leave(0);
+    story.expect(&[]);
+    // One that says nothing for long does not count any more.
+    story.ready(1, 2);
+    story.pass(10);
+    story.leave(1);
+    story.expect(&["(b)"]);
+}
+
+#[test]
 fn b_two_leave_for_one_that_came() {
     let mut story = rolling(json!({}));
     story.replacement(3);
