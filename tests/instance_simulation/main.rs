@@ -18,6 +18,7 @@
 )]
 
 mod event;
+mod metadata;
 mod proxy;
 mod state;
 mod world;

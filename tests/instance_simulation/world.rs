@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
@@ -29,6 +29,7 @@ use tiproxy_operator::ownership::Slot;
 use tiproxy_operator::problem::ExecuteError;
 
 use crate::event::{Begin, Deletion, Event};
+use crate::metadata::merge_metadata;
 use crate::proxy::Proxy;
 use crate::state::{INSTANCE, POD, Refused, State, belongs, controller, has_ended, is_watched, phase};
 
@@ -897,22 +898,4 @@ fn annotate(instance: &mut TiProxy, number: u8) {
     annotations.clear();
     annotations.insert(key, number.to_string());
     annotations.insert(name::ANNOTATION_TEMPLATE_KEYS.to_owned(), keys);
-}
-
-fn merge_metadata(metadata: &mut ObjectMeta, patch: &serde_json::Map<String, Value>) {
-    if let Some(owners) = patch.get("ownerReferences") {
-        metadata.owner_references = serde_json::from_value(owners.clone()).expect("owners");
-    }
-    for (field, map) in [
-        ("labels", &mut metadata.labels),
-        ("annotations", &mut metadata.annotations),
-    ] {
-        for (key, value) in patch.get(field).and_then(Value::as_object).into_iter().flatten() {
-            let map = map.get_or_insert_default();
-            match value.as_str() {
-                Some(value) => map.insert(key.clone(), value.to_owned()),
-                None => map.remove(key),
-            };
-        }
-    }
 }

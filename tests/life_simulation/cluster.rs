@@ -13,10 +13,10 @@ use tiproxy_operator::instance::pod_state::PodState;
 use tiproxy_operator::ownership::controller;
 use tiproxy_operator::proxy_api::{Answer, Backend, ConfigReading, Health, Observation, ProxyState};
 use tiproxy_operator::proxy_config::fingerprint;
+use tiproxy_standin::testing::random::Random;
 
 use crate::Seen;
 use crate::event::merge;
-use crate::random::Random;
 
 /// Seconds that a Pod takes to end.
 const ENDING: i64 = 2;
@@ -107,7 +107,7 @@ impl Cluster {
 
     /// The group is as it was at some time, but for its size.
     pub(crate) fn roll_back(&mut self, random: &mut Random) {
-        let mut spec = random.of(&self.specs);
+        let mut spec = random.one_of(&self.specs);
         spec["replicas"] = json!(self.group.spec.replicas);
         self.put_spec(spec);
     }
@@ -121,7 +121,7 @@ impl Cluster {
 
     fn some_pod(&self, random: &mut Random) -> Option<String> {
         let names: Vec<String> = self.pods.keys().cloned().collect();
-        (!names.is_empty()).then(|| random.of(&names))
+        (!names.is_empty()).then(|| random.one_of(&names))
     }
 
     pub(crate) fn touch_pod(&mut self, name: &str, change: impl FnOnce(&mut Pod)) {
@@ -164,7 +164,7 @@ impl Cluster {
 
     /// Somebody takes the begin of a drain away, or writes nonsense there.
     pub(crate) fn unlabel_pod(&mut self, random: &mut Random) {
-        let text = random.of(&["", "soon", "2999-01-01T00:00:00Z"]);
+        let text = random.one_of(&["", "soon", "2999-01-01T00:00:00Z"]);
         let Some(name) = self.some_pod(random) else { return };
         self.touch_pod(&name, |pod| {
             let annotations = pod.annotations_mut();
@@ -176,10 +176,10 @@ impl Cluster {
 
     /// The API of a process is or is not within reach.
     pub(crate) fn reach(&mut self, random: &mut Random) {
-        let reachable = random.one_in(2);
+        let reachable = random.once_in(2);
         let names: Vec<String> = self.processes.keys().cloned().collect();
         if !names.is_empty()
-            && let Some(process) = self.processes.get_mut(&random.of(&names))
+            && let Some(process) = self.processes.get_mut(&random.one_of(&names))
         {
             process.reachable = reachable;
         }
@@ -188,7 +188,7 @@ impl Cluster {
     pub(crate) fn delete_instance(&mut self, random: &mut Random) {
         let names: Vec<String> = self.instances.keys().cloned().collect();
         if !names.is_empty() {
-            let name = random.of(&names);
+            let name = random.one_of(&names);
             self.mark_deleted(&name);
         }
     }
@@ -242,13 +242,13 @@ impl Cluster {
                 .is_some_and(|version| version.starts_with("v1.9"));
             let serves = !is_broken && !self.outage;
             if !state.running {
-                if random.one_in(2) {
+                if random.once_in(2) {
                     self.touch_pod(&name, |pod| {
                         set_status(pod, json!({"phase": "Running", "containerStatuses": [running]}));
                     });
                     let process = Process {
-                        reachable: !random.one_in(8),
-                        sticks: random.one_in(6),
+                        reachable: !random.once_in(8),
+                        sticks: random.once_in(6),
                         ..Process::default()
                     };
                     self.processes.insert(uid, process);
@@ -274,12 +274,12 @@ impl Cluster {
                 .get(name::LABEL_SERVING)
                 .is_some_and(|value| value == "true");
             if takes_clients && PodState::of(pod).is_ready() {
-                let come = random.below(3);
+                let come = few(random);
                 process.connections += come;
                 process.created += come;
             }
             let stays = u64::from(process.sticks && process.connections > 0);
-            let leave = random.below(3).min(process.connections - stays);
+            let leave = few(random).min(process.connections - stays);
             process.connections -= leave;
             if before != (process.connections, process.created) || process.connections > 0 {
                 process.busy_at = Some(self.now);
@@ -392,6 +392,11 @@ impl Cluster {
             "spec": {"paused": self.paused, "suspendAction": {"suspendCompute": self.suspended}}});
         Arc::new(serde_json::from_value(cluster).expect("a Cluster"))
     }
+}
+
+/// How many clients come or leave within a second.
+fn few(random: &mut Random) -> u64 {
+    random.one_of(&[0, 1, 2])
 }
 
 pub(crate) fn set_status(pod: &mut Pod, status: Value) {

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use serde_json::{Map, Value};
 use tiproxy_operator::api::{TiProxy, name};
 use tiproxy_operator::instance::observe::Observed;
 use tiproxy_operator::instance::plan::{Action, DeleteReason, plan};
@@ -15,16 +14,17 @@ use tiproxy_operator::instance::pod_state::PodState;
 use tiproxy_operator::instance::status::status;
 use tiproxy_operator::instance::validate::validate;
 use tiproxy_operator::ownership::Slot;
+use tiproxy_standin::testing::random::Random;
 
 use crate::cluster::{Cluster, is_current};
-use crate::random::Random;
+use crate::metadata::merge_metadata;
 
 impl Cluster {
     /// Looks at one of them.
     pub(crate) fn reconcile_one(&mut self, random: &mut Random) {
         let names: Vec<String> = self.instances.keys().cloned().collect();
         if !names.is_empty() {
-            self.reconcile_instance(&random.of(&names));
+            self.reconcile_instance(&random.one_of(&names));
         }
     }
 
@@ -201,25 +201,5 @@ impl Cluster {
             self.now
         );
         self.seen.drained += 1;
-    }
-}
-
-fn merge_metadata(metadata: &mut ObjectMeta, patch: &Map<String, Value>) {
-    for (field, changes) in patch {
-        let map = match field.as_str() {
-            "labels" => metadata.labels.get_or_insert_default(),
-            "annotations" => metadata.annotations.get_or_insert_default(),
-            other => panic!("{other} is not expected here"),
-        };
-        for (key, value) in changes.as_object().expect("a map") {
-            match value.as_str() {
-                Some(text) => {
-                    map.insert(key.clone(), text.to_owned());
-                }
-                None => {
-                    map.remove(key);
-                }
-            }
-        }
     }
 }

@@ -21,10 +21,12 @@ mod cluster;
 mod event;
 mod group;
 mod instance;
-mod random;
+#[path = "../instance_simulation/metadata.rs"]
+mod metadata;
+
+use tiproxy_standin::testing::random::Random;
 
 use crate::cluster::Cluster;
-use crate::random::Random;
 
 const LIVES: u64 = 500;
 const EVENTS: usize = 120;
@@ -39,7 +41,7 @@ struct Seen {
 }
 
 fn live(seed: u64) -> Seen {
-    let mut random = Random::new(seed);
+    let mut random = Random::seeded(seed);
     let mut cluster = Cluster::new();
     for _ in 0..EVENTS {
         event::happen(&mut cluster, &mut random);

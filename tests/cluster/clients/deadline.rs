@@ -17,8 +17,8 @@ use super::{group, run};
 use crate::harness::Test;
 use crate::harness::group::{NAME, PATIENCE, edit, settled};
 use crate::harness::operator::Operator;
-use crate::harness::random::Random;
 use crate::harness::wait::{eventually, expect};
+use tiproxy_standin::testing::random::Random;
 
 const DRAIN_SECONDS: u32 = 12;
 /// What the deadline may be late by: the operator's delete, the hook, and the end of the process.
@@ -59,7 +59,7 @@ fn a_connection_that_never_ends_is_cut_at_the_deadline_and_counted() {
         settled(test, 1).await;
         let view = View::of(test, &name::client_service(NAME));
         let address = eventually(PATIENCE, "somebody serves", async || {
-            view.pick(&mut Random::new()).ok_or_else(String::new)
+            view.pick(&mut Random::default()).ok_or_else(String::new)
         })
         .await;
         let mut client = Client::login_at(address, None).await.expect("it is let in");

@@ -8,7 +8,7 @@ use tiproxy_standin::testing::mysql::Client;
 use tokio::task::JoinSet;
 
 use super::view::View;
-use crate::harness::random::Random;
+use tiproxy_standin::testing::random::Random;
 
 /// How long a client waits for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,7 +63,7 @@ impl Load {
             let slot = Slot {
                 view: view.clone(),
                 counts: Arc::clone(&counts),
-                random: Random::new(),
+                random: Random::default(),
             };
             slots.spawn(slot.serve(Arc::downgrade(&open), lifetime.clone()));
         }

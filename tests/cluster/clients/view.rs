@@ -13,7 +13,7 @@ use kube::{Api, ResourceExt};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::harness::Test;
-use crate::harness::random::Random;
+use tiproxy_standin::testing::random::Random;
 
 const SQL_PORT: u16 = 6000;
 
@@ -58,7 +58,7 @@ impl View {
 }
 
 async fn follow(pods: Api<Pod>, services: Api<Service>, service: String, seen: Arc<Mutex<Seen>>) {
-    let mut random = Random::new();
+    let mut random = Random::default();
     let only = watcher::Config::default().fields(&format!("metadata.name={service}"));
     let mut services = pin!(watcher(services, only).default_backoff());
     let mut events = pin!(watcher(pods, watcher::Config::default()).default_backoff());

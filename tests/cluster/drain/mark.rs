@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{first_pod, group, leaves, respond, serve_again};
+use super::{begin, first_pod, group, leaves, serve_again};
 use crate::harness;
 use crate::harness::responder::{Mark, Responder, Says};
 use crate::harness::wait::eventually;
@@ -32,10 +32,7 @@ fn connected() -> Says {
 fn who_leaves_is_marked_and_who_comes_back_is_not() {
     harness::run(async |test| {
         let scenario = Scenario::start_with(test, &["--proxy-poll-interval", "1"]).await;
-        test.apply(&group(GROUP, 2, 600, json!({}))).await;
-        scenario.ready(GROUP).await;
-        let pods = scenario.pod_uids(GROUP).await;
-        let responders = respond(&scenario, GROUP, &connected()).await;
+        let (pods, responders) = begin(&scenario, &group(GROUP, 2, 600, json!({})), &connected()).await;
         let (stays, leaver) = (&responders["web-tiproxy-0"], &responders["web-tiproxy-1"]);
         scenario.change(GROUP, json!({"replicas": 1})).await;
         is_marked(leaver, true).await;
@@ -64,10 +61,7 @@ fn who_leaves_is_marked_and_who_comes_back_is_not() {
 fn an_operator_that_has_forgotten_takes_its_mark_back_and_leaves_others_alone() {
     harness::run(async |test| {
         let scenario = Scenario::start_with(test, &["--proxy-poll-interval", "1"]).await;
-        test.apply(&group(GROUP, 2, 600, json!({}))).await;
-        scenario.ready(GROUP).await;
-        let pods = scenario.pod_uids(GROUP).await;
-        let responders = respond(&scenario, GROUP, &connected()).await;
+        let (pods, responders) = begin(&scenario, &group(GROUP, 2, 600, json!({})), &connected()).await;
         // A user keeps clients from the one that stays.
         responders["web-tiproxy-0"].mark("under repair");
         let leaver = &responders["web-tiproxy-1"];

@@ -22,7 +22,7 @@ use tiproxy_operator::api::{TiProxy, name};
 use crate::harness::history::Entry;
 use crate::harness::responder::{Responder, Says};
 use crate::harness::wait::eventually;
-use crate::lifecycle::scenario::{PATIENCE, Scenario, group_with};
+use crate::lifecycle::scenario::{GROUP, PATIENCE, Scenario, group_with};
 
 /// An annotation by which the simulated node does not end a Pod.
 pub(crate) const NEVER_ENDS: &str = "test.example.com/never-ends";
@@ -56,6 +56,18 @@ async fn respond(scenario: &Scenario<'_>, group: &str, says: &Says) -> BTreeMap<
         responders.insert(name, responder);
     }
     responders
+}
+
+/// A group that is ready, the UIDs of its Pods by name, and what answers for them.
+async fn begin(
+    scenario: &Scenario<'_>,
+    manifest: &Value,
+    says: &Says,
+) -> (BTreeMap<String, String>, BTreeMap<String, Responder>) {
+    scenario.test.apply(manifest).await;
+    scenario.ready(GROUP).await;
+    let pods = scenario.pod_uids(GROUP).await;
+    (pods, respond(scenario, GROUP, says).await)
 }
 
 /// How a Pod left, in seconds.

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 use tiproxy_operator::api::TiProxy;
 
-use super::{NEVER_ENDS, annotate, group, leaves, pod_gone, respond, serve_again};
+use super::{NEVER_ENDS, annotate, begin, group, leaves, pod_gone, serve_again};
 use crate::harness;
 use crate::harness::history::{Change, Entry};
 use crate::harness::responder::Says;
@@ -29,10 +29,12 @@ fn pods_ever(entries: &[Entry]) -> usize {
 fn scaling_out_again_brings_the_same_pods_back() {
     harness::run(async |test| {
         let scenario = Scenario::start(test).await;
-        test.apply(&group(GROUP, 3, 600, json!({}))).await;
-        scenario.ready(GROUP).await;
-        let pods = scenario.pod_uids(GROUP).await;
-        let _responders = respond(&scenario, GROUP, &Says::connected(5, 5)).await;
+        let (pods, _responders) = begin(
+            &scenario,
+            &group(GROUP, 3, 600, json!({})),
+            &Says::connected(5, 5),
+        )
+        .await;
         scenario.change(GROUP, json!({"replicas": 1})).await;
         for name in ["web-tiproxy-1", "web-tiproxy-2"] {
             leaves(&scenario, name).await;
@@ -60,10 +62,12 @@ fn scaling_out_again_brings_the_same_pods_back() {
 fn scaling_in_and_out_within_a_second_makes_no_pod() {
     harness::run(async |test| {
         let scenario = Scenario::start(test).await;
-        test.apply(&group(GROUP, 3, 600, json!({}))).await;
-        scenario.ready(GROUP).await;
-        let pods = scenario.pod_uids(GROUP).await;
-        let _responders = respond(&scenario, GROUP, &Says::connected(5, 5)).await;
+        let (pods, _responders) = begin(
+            &scenario,
+            &group(GROUP, 3, 600, json!({})),
+            &Says::connected(5, 5),
+        )
+        .await;
         for _ in 0..3 {
             scenario.change(GROUP, json!({"replicas": 1})).await;
             scenario.change(GROUP, json!({"replicas": 3})).await;
@@ -82,10 +86,12 @@ fn scaling_in_and_out_within_a_second_makes_no_pod() {
 fn a_rollback_brings_back_who_was_leaving() {
     harness::run(async |test| {
         let scenario = Scenario::start(test).await;
-        test.apply(&group(GROUP, 3, 600, json!({"maxSurge": 2}))).await;
-        scenario.ready(GROUP).await;
-        let pods = scenario.pod_uids(GROUP).await;
-        let _responders = respond(&scenario, GROUP, &Says::connected(5, 5)).await;
+        let (pods, _responders) = begin(
+            &scenario,
+            &group(GROUP, 3, 600, json!({"maxSurge": 2})),
+            &Says::connected(5, 5),
+        )
+        .await;
         scenario
             .change_template(GROUP, json!({"version": "v1.3.2"}))
             .await;

@@ -32,7 +32,6 @@ pub(crate) mod namespace;
 pub(crate) mod node;
 pub(crate) mod objects;
 pub(crate) mod operator;
-pub(crate) mod random;
 pub(crate) mod responder;
 pub(crate) mod storage;
 pub(crate) mod tls;

@@ -1,5 +1,7 @@
 //! Nodes that are emptied, and nodes that are gone for good.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -30,18 +32,24 @@ async fn node_of(scenario: &Scenario<'_>, pod: &str) -> String {
         .expect("a running Pod has a node")
 }
 
+/// A group of two that runs on two nodes of the test's own: the UIDs of its Pods, and the node of the first.
+async fn on_two_nodes(scenario: &Scenario<'_>) -> (BTreeMap<String, String>, String) {
+    let test = scenario.test;
+    for name in ["a", "b"] {
+        node::create(test, name).await;
+    }
+    test.apply(&on_own_nodes(&test.namespace, 2)).await;
+    scenario.ready(GROUP).await;
+    let before = scenario.pod_uids(GROUP).await;
+    (before, node_of(scenario, "web-tiproxy-0").await)
+}
+
 #[test]
 #[ignore = "needs a cluster: ./hack/test.sh"]
 fn a_taint_moves_pods_to_other_nodes() {
     harness::run(async |test| {
         let scenario = Scenario::start(test).await;
-        for name in ["a", "b"] {
-            node::create(test, name).await;
-        }
-        test.apply(&on_own_nodes(&test.namespace, 2)).await;
-        scenario.ready(GROUP).await;
-        let before = scenario.pod_uids(GROUP).await;
-        let emptied = node_of(&scenario, "web-tiproxy-0").await;
+        let (before, emptied) = on_two_nodes(&scenario).await;
         let taints = json!({"spec": {"taints": [
             {"key": node::LABEL, "effect": "NoSchedule"},
             {"key": "test.example.com/repair", "effect": "NoExecute"},
@@ -67,13 +75,7 @@ fn a_taint_moves_pods_to_other_nodes() {
 fn when_a_node_is_deleted_its_pods_run_elsewhere() {
     harness::run(async |test| {
         let scenario = Scenario::start(test).await;
-        for name in ["a", "b"] {
-            node::create(test, name).await;
-        }
-        test.apply(&on_own_nodes(&test.namespace, 2)).await;
-        scenario.ready(GROUP).await;
-        let before = scenario.pod_uids(GROUP).await;
-        let gone = node_of(&scenario, "web-tiproxy-0").await;
+        let (before, gone) = on_two_nodes(&scenario).await;
         for uid in before.values() {
             scenario.excuse(uid);
         }

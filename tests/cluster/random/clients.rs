@@ -9,8 +9,8 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::harness::random::Random;
 use crate::harness::responder::{Mark, Responder, Says};
+use tiproxy_standin::testing::random::Random;
 
 /// How often it is looked for new Pods, and how often clients come and go.
 const PAUSE: Duration = Duration::from_millis(300);

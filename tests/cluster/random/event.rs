@@ -1,6 +1,6 @@
 //! What happens to a group.
 
-use crate::harness::random::Random;
+use tiproxy_standin::testing::random::Random;
 
 const VERSIONS: [&str; 3] = ["v1.3.1", "v1.3.2", "v1.3.3"];
 const LEVELS: [&str; 3] = ["info", "warn", "error"];

@@ -10,9 +10,9 @@ use tiproxy_operator::api::{Cluster, TiProxy};
 use super::clients::Clients;
 use super::event::Event;
 use crate::harness::Test;
-use crate::harness::random::Random;
 use crate::lifecycle::pd::{cluster, group_of_cluster, pd_service};
 use crate::lifecycle::scenario::{GROUP, Scenario};
+use tiproxy_standin::testing::random::Random;
 
 const EVENTS: u32 = 16;
 /// The longest time between two events, in milliseconds. Many come while what the last one began still goes on.

@@ -11,6 +11,7 @@
 pub mod etcd;
 pub mod http;
 pub mod mysql;
+pub mod random;
 pub mod tidb;
 pub mod wait;
 

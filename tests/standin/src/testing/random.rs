@@ -6,15 +6,19 @@ use std::time::Duration;
 
 /// A source of them (`SplitMix64`).
 #[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
-impl Random {
-    pub(crate) fn new() -> Self {
+impl Default for Random {
+    /// Numbers that nobody can repeat.
+    fn default() -> Self {
         Self::seeded(RandomState::new().build_hasher().finish())
     }
+}
 
+impl Random {
     /// The numbers that follow from a seed.
-    pub(crate) fn seeded(seed: u64) -> Self {
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -27,23 +31,23 @@ impl Random {
     }
 
     /// A number below another.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).expect("a number of 64 bits");
         usize::try_from(self.next() % end).expect("it came from one")
     }
 
     /// A time in a range of milliseconds.
-    pub(crate) fn millis(&mut self, range: Range<u64>) -> Duration {
+    pub fn millis(&mut self, range: Range<u64>) -> Duration {
         Duration::from_millis(range.start + self.next() % (range.end - range.start))
     }
 
     /// One of some things.
-    pub(crate) fn one_of<T: Copy>(&mut self, things: &[T]) -> T {
-        things[self.below(things.len())]
+    pub fn one_of<T: Clone>(&mut self, things: &[T]) -> T {
+        things[self.below(things.len())].clone()
     }
 
     /// Whether something happens that happens once in so many times.
-    pub(crate) fn once_in(&mut self, times: usize) -> bool {
+    pub fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 }
